@@ -1,0 +1,57 @@
+# Every target makes its own environment first; a second call reinstalls nothing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+KEDRO := $(BIN)/kedro
+export DO_NOT_TRACK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install monthly quarterly loop status viz check format test test-real lock bench-loop bench-ngram clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed  ## Make the environment from the lock file
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable . && touch $@
+
+monthly: install  ## Score, select, ingest and prepare the last complete month
+	$(KEDRO) run --pipelines=monthly
+
+quarterly: install  ## Train, evaluate and promote on what the months prepared
+	$(KEDRO) run --pipelines=quarterly
+
+loop: install  ## Months and quarters on a synthetic web, until a second champion chooses
+	$(KEDRO) al loop --env=synthetic
+
+status: install  ## Show where every family stands
+	$(KEDRO) al status
+
+viz: install  ## Browse the lineage of families, stages and datasets
+	$(KEDRO) viz run
+
+check: install  ## Lint, format, types, and the direction of imports
+	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/lint-imports
+
+format: install  ## Format the code
+	$(BIN)/ruff check --fix && $(BIN)/ruff format
+
+test: install  ## Run the tests
+	$(BIN)/pytest --cov --cov-report=term:skip-covered
+
+test-real: install  ## Run the tests against real servers and a browser
+	$(BIN)/pytest -m real
+
+lock:  ## Resolve the lock file again (needs uv)
+	uv pip compile --quiet --universal --python-version=3.11 --all-extras --no-annotate --no-header pyproject.toml -o requirements.lock
+
+bench-loop: install  ## Time and memory of the loop (QUICK=1: short)
+	$(BIN)/python benchmarks/loop.py
+
+bench-ngram: install  ## Accuracy of the n-gram model beside TF-IDF + logistic regression (QUICK=1: short)
+	$(BIN)/python benchmarks/ngram.py
+
+clean:  ## Remove the environment; the store stays
+	rm -rf $(VENV)

@@ -1,0 +1,77 @@
+"""The annotation platforms by name, and how a run connects to one."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from al_platform.annotation.exchange import FileExchange
+from al_platform.annotation.platform import AnnotationPlatform
+from al_platform.annotation.simulated import SimulatedAnnotators, SimulatedPlatform
+from al_platform.domain.errors import known_names
+from al_platform.domain.taxonomy import Taxonomy
+from al_platform.storage.store import Store
+
+
+class AnnotationOptions(BaseModel):
+    """Who labels the pages of a family.
+
+    Attributes:
+        backend: Name of the platform: ``simulated`` or ``exchange``.
+        simulated: The simulated annotators.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backend: str = "simulated"
+    simulated: SimulatedAnnotators = SimulatedAnnotators()
+
+    @field_validator("backend")
+    @classmethod
+    def _known(cls, backend: str) -> str:
+        if backend not in PLATFORMS:
+            raise ValueError(f"asked for the annotation platform {backend!r}. {known_names(backend, PLATFORMS)}")
+        return backend
+
+
+@dataclass(frozen=True)
+class PlatformConnection:
+    """What any platform of a family may need.
+
+    Attributes:
+        store: Where files are exchanged.
+        prefix: Folder of the exchange in the store.
+        family: Name of the model family.
+        truth: Returns true values by page id, for the name of the column that holds them; only simulated annotators
+            ask.
+    """
+
+    store: Store
+    prefix: str
+    family: str
+    truth: Callable[[str], Mapping[str, list[str]]]
+
+    def open(self, taxonomy: Taxonomy, options: AnnotationOptions) -> AnnotationPlatform:
+        """Return the platform that the options name."""
+        return PLATFORMS[options.backend](self, taxonomy, options)
+
+
+def _simulated(connection: PlatformConnection, taxonomy: Taxonomy, options: AnnotationOptions) -> AnnotationPlatform:
+    return SimulatedPlatform(
+        store=connection.store,
+        prefix=connection.prefix,
+        taxonomy=taxonomy,
+        family=connection.family,
+        truth=lambda _: connection.truth(f"truth_{connection.family}"),
+        options=options.simulated,
+    )
+
+
+def _exchange(connection: PlatformConnection, taxonomy: Taxonomy, options: AnnotationOptions) -> AnnotationPlatform:
+    return FileExchange(connection.store, connection.prefix, taxonomy)
+
+
+PLATFORMS: Mapping[str, Callable[[PlatformConnection, Taxonomy, AnnotationOptions], AnnotationPlatform]] = {
+    "simulated": _simulated,
+    "exchange": _exchange,
+}

@@ -1,0 +1,184 @@
+"""SIMULATED annotators: they know the true answer and give it with human faults. For demos, tests and replays."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, Self
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from al_platform.annotation.exchange import FileExchange
+from al_platform.annotation.platform import Pulled, Receipt
+from al_platform.domain.errors import TaxonomyError
+from al_platform.domain.taxonomy import Taxonomy
+from al_platform.storage.store import Store
+
+Truth = Callable[[Sequence[str]], Mapping[str, Sequence[str]]]
+"""True values by page id, of those of the given pages for which they are known."""
+
+# People overlook a label that applies far more often than they see one that does not.
+_FALSE_ALARMS_PER_MISS = 0.1
+
+# Answers are dated within the two weeks after the month whose traffic was read; no clock is asked.
+_CYCLE = re.compile(r"([12]\d{3})-(0[1-9]|1[0-2])")
+_LONGEST_MONTH = timedelta(days=32)
+_ANSWERING_TIME = timedelta(days=14)
+_UNDATED = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+class SimulatedAnnotators(BaseModel):
+    """Who answers, and how well.
+
+    Attributes:
+        annotators: How many there are; they are called ``simulated-1`` and so on.
+        error_rates: Of the best and of the worst of them; the others lie evenly between.
+        answers_per_page: How many of them answer each page.
+        skip_rate: Share of pages that one of them skips.
+        seed: Another seed is other people.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    annotators: int = Field(default=5, ge=1)
+    error_rates: tuple[float, float] = (0.03, 0.12)
+    answers_per_page: int = Field(default=3, ge=1)
+    skip_rate: float = Field(default=0.02, ge=0, le=1)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.answers_per_page > self.annotators:
+            raise ValueError(
+                f"answers_per_page is {self.answers_per_page}, but there are {self.annotators} annotators: "
+                f"lower it or add annotators"
+            )
+        best, worst = self.error_rates
+        if not 0 <= best <= worst <= 1:
+            raise ValueError(f"error_rates should rise within 0 to 1, found {list(self.error_rates)}")
+        return self
+
+    def names(self) -> list[str]:
+        """Return the annotators' names, the most careful first."""
+        return [f"simulated-{number}" for number in range(1, self.annotators + 1)]
+
+    def error_rate(self, name: str) -> float:
+        """Return how often this annotator errs."""
+        best, worst = self.error_rates
+        return best + (worst - best) * self.names().index(name) / max(self.annotators - 1, 1)
+
+
+class SimulatedPlatform:
+    """A file exchange whose annotators answer at once.
+
+    An answer depends on seed, family, page and annotator alone. After a crash between tasks and answers, submitting
+    again writes the answers.
+    """
+
+    name = "simulated"
+
+    def __init__(
+        self,
+        store: Store,
+        prefix: str,
+        taxonomy: Taxonomy,
+        family: str,
+        truth: Truth,
+        options: SimulatedAnnotators,
+    ):
+        self._store = store
+        self._exchange = FileExchange(store, prefix, taxonomy)
+        self._taxonomy = taxonomy
+        self._family = family
+        self._truth = truth
+        self._options = options
+
+    def submit(self, batch: pa.Table) -> Receipt:
+        """Write the tasks, and the answers to those that have none; pages of unknown truth stay unanswered."""
+        receipt = self._exchange.submit(batch)
+        if receipt.batch_id is not None:
+            for part in self._exchange.parts(receipt.batch_id):
+                self._answer(part)
+        return receipt.model_copy(update={"platform": self.name})
+
+    def pull(self) -> Pulled:
+        """Return all answers so far."""
+        return self._exchange.pull()
+
+    def _answer(self, part: str) -> None:
+        path = self._exchange.answers_path(part)
+        if self._store.exists(path):
+            return
+        tasks = self._exchange.tasks(part)
+        truth = self._truth([task["page_id"] for task in tasks])
+        lines = [self._line(task, truth[task["page_id"]]) for task in tasks if task["page_id"] in truth]
+        try:
+            self._store.create(path, b"".join(lines))
+        except FileExistsError:
+            # Another run was as fast, with the same answers.
+            return
+
+    def _line(self, task: Mapping[str, str], truth: Sequence[str]) -> bytes:
+        if (problem := self._taxonomy.problem(truth)) is not None:
+            raise TaxonomyError(
+                f"The true answer of page {task['page_id']} does not fit the family {self._family}: {problem} "
+                f"Correct the taxonomy or the truth column."
+            )
+        annotations = [self._annotation(task, truth, name) for name in self._on_duty(task["page_id"])]
+        data = {"page_id": task["page_id"], "batch_id": task["batch_id"]}
+        return json.dumps({"data": data, "annotations": annotations}).encode() + b"\n"
+
+    def _on_duty(self, page_id: str) -> list[str]:
+        """Return the annotators who answer a page: the first of an order drawn for it."""
+        drawn = sorted(self._options.names(), key=lambda name: self._chance("duty", page_id, name))
+        return sorted(drawn[: self._options.answers_per_page])
+
+    def _annotation(self, task: Mapping[str, str], truth: Sequence[str], name: str) -> dict[str, Any]:
+        page_id = task["page_id"]
+        is_skipped = self._chance("skip", page_id, name) < self._options.skip_rate
+        choices = {"type": "choices", "from_name": "label", "to_name": "text"}
+        values = [] if is_skipped else self._values(page_id, truth, name)
+        time = (_opened(task["batch_id"]) + self._chance("time", page_id, name) * _ANSWERING_TIME).isoformat()
+        return {
+            "id": name,
+            "completed_by": name,
+            "result": [choices | {"value": {"choices": values}}] if values else [],
+            "was_cancelled": is_skipped,
+            "created_at": time,
+            "updated_at": time,
+        }
+
+    def _values(self, page_id: str, truth: Sequence[str], name: str) -> list[str]:
+        error_rate = self._options.error_rate(name)
+        if not self._taxonomy.is_multi:
+            errs = self._chance("error", page_id, name) < error_rate
+            return [self._confused_with(truth, page_id, name)] if errs else list(truth)
+        seen = [label for label in truth if self._chance("miss", page_id, name, label) >= error_rate]
+        if self._chance("false alarm", page_id, name) < error_rate * _FALSE_ALARMS_PER_MISS:
+            seen.append(self._confused_with(truth, page_id, name))
+        return [label for label in self._taxonomy.labels if label in seen]
+
+    def _confused_with(self, truth: Sequence[str], page_id: str, name: str) -> str:
+        """Return a label that does not apply; each family has pairs that are mistaken for one another more often.
+
+        The draw is an exponential race, with weights that depend on the true labels.
+        """
+        others = [label for label in self._taxonomy.labels if label not in truth] or list(truth)
+        likeness = {label: self._chance("likeness", *truth, label) ** 3 for label in others}
+        return max(others, key=lambda label: self._chance("confusion", page_id, name, label) ** (1 / likeness[label]))
+
+    def _chance(self, *parts: str) -> float:
+        """Return a number in (0, 1) for these parts, the same on every machine."""
+        spelled = json.dumps([self._options.seed, self._family, *parts])
+        return (int.from_bytes(sha256(spelled.encode()).digest()[:6], "big") + 0.5) / 2**48
+
+
+def _opened(batch_id: str) -> datetime:
+    """Return when work on a batch begins: at the first of the month after the cycle that its id names."""
+    match = _CYCLE.search(batch_id)
+    if not match:
+        return _UNDATED
+    month = datetime(int(match[1]), int(match[2]), 1, tzinfo=UTC)
+    return (month + _LONGEST_MONTH).replace(day=1)

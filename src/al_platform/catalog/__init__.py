@@ -1,0 +1,23 @@
+"""The Kedro datasets of the project: the store, the champion and the annotation platform as catalog entries."""
+
+from al_platform.catalog.champion import Champion, ChampionLog, ModelOutput
+from al_platform.catalog.history import AllCycles, NewestBefore
+from al_platform.catalog.labels import ImportedLabels
+from al_platform.catalog.outputs import SealedOutput, StageOutput
+from al_platform.catalog.platform import LedgerPartition, Platform
+from al_platform.catalog.traffic import ImportedPredictions, Traffic
+
+__all__ = [
+    "AllCycles",
+    "Champion",
+    "ChampionLog",
+    "ImportedLabels",
+    "ImportedPredictions",
+    "LedgerPartition",
+    "ModelOutput",
+    "NewestBefore",
+    "Platform",
+    "SealedOutput",
+    "StageOutput",
+    "Traffic",
+]

@@ -1,0 +1,170 @@
+"""Outputs of stages: staged by a run, committed by the stage's report, read from the commit log."""
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from kedro.io import AbstractDataset, DatasetError
+
+from al_platform.catalog.formats import Format, format_named
+from al_platform.catalog.previews import ROWS, JSONPreview, TablePreview, json_preview, table_preview
+from al_platform.domain.cycles import parse_cycle
+from al_platform.domain.errors import ConfigError, NotReadyError, StoreError
+from al_platform.storage.commit_log import Input, Output, StageKey, file_sha256, head
+from al_platform.storage.run import Run
+from al_platform.storage.store import Store, open_store, temporary_folder
+
+
+class StoreDataset(AbstractDataset[Any, Any]):
+    """A dataset that belongs to a stage of a family and cycle, and takes part in a run."""
+
+    def __init__(self, *, root: str, family: str, cycle: str, metadata: dict[str, Any] | None = None):
+        """Create the dataset.
+
+        Args:
+            root: Root of this class of data.
+            family: The model family.
+            cycle: The cycle of the run.
+            metadata: For Kedro-Viz.
+
+        Raises:
+            ConfigError: The root or the cycle cannot be used.
+        """
+        self.store: Store = open_store(root)
+        self.family = family
+        self.cycle = parse_cycle(cycle)
+        self.metadata = metadata
+        self.run: Run | None = None
+        self.source: Input | None = None
+
+    def bind(self, run: Run) -> None:
+        """Take part in ``run``: what it staged is read, and what is saved is staged in it."""
+        self.run = run
+
+    def _save(self, data: Any) -> None:
+        raise DatasetError(f"{self.family} {type(self).__name__} is read only; see 'kedro al --help' to bring data in.")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"root": self.store.root, "family": self.family, "cycle": self.cycle}
+
+
+class StageOutput(StoreDataset):
+    """One output of a stage of one cycle."""
+
+    def __init__(self, *, stage: str, name: str, format: str = "parquet", **where: Any):
+        """Create the dataset; see ``StoreDataset`` for ``where``.
+
+        Args:
+            stage: The stage that writes it.
+            name: Its name, without the family.
+            format: ``parquet``, ``ibis`` (a Parquet file opened as an expression) or ``json``.
+            where: Root, family and cycle.
+        """
+        super().__init__(**where)
+        self.key = StageKey(self.family, self.cycle, stage)
+        self.name = name
+        self.format: Format = format_named(format)
+        self.preview = self._preview_json if format == "json" else self._preview_table
+
+    def _save(self, data: Any) -> None:
+        if self.run is None:
+            raise ConfigError(f"{self.name} of {self.key.stage} is written by a run of its stage only.")
+        target = f"{self.key.attempt(self.run.run_id)}/{self.name}{self.format.suffix}"
+        with temporary_folder() as folder:
+            file = Path(folder) / f"{self.name}{self.format.suffix}"
+            self.format.dump(data, file)
+            self.store.upload(file, target)
+            self._stage(Output(path=target, sha256=file_sha256(file), size=file.stat().st_size))
+
+    def _stage(self, output: Output) -> None:
+        if self.run is not None:
+            self.run.attempt(self.key).outputs[self.name] = output
+
+    def _load(self) -> Any:
+        output = self._staged() or self._committed()
+        if output is None:
+            raise NotReadyError(
+                f"Asked for {self.name} of {self.family} {self.cycle}, but {self.key.stage} has not been committed "
+                f"for that cycle. Run: kedro run --pipeline={self.key.stage} --params cycle={self.cycle}"
+            )
+        self.source = Input(place=output.path, sha256=output.sha256)
+        return read_output(self.store, output, self.format)
+
+    def _exists(self) -> bool:
+        return self._committed() is not None
+
+    def _preview_table(self) -> TablePreview:
+        data = self._load()
+        return table_preview(data if isinstance(data, pa.Table) else data.limit(ROWS).to_pyarrow())
+
+    def _preview_json(self) -> JSONPreview:
+        return json_preview(StageOutput._load(self))
+
+    def _staged(self) -> Output | None:
+        return self.run.staged(self.key, self.name) if self.run else None
+
+    def _committed(self) -> Output | None:
+        manifest = head(self.store, self.key)
+        return manifest.outputs.get(self.name) if manifest else None
+
+    def _describe(self) -> dict[str, Any]:
+        return {**super()._describe(), "stage": self.key.stage, "name": self.name}
+
+
+class SealedOutput(StageOutput):
+    """An output that can be written once: the first save of a cycle stands, and later saves keep it.
+
+    What people are asked to label must not change under them, nor depend on whether a run was killed between
+    asking and committing.
+    """
+
+    def __init__(self, *, optional: bool = False, **output: Any):
+        """Create the dataset.
+
+        Args:
+            optional: Load None, instead of failing, while nothing is sealed.
+            output: See ``StageOutput``.
+        """
+        super().__init__(**output)
+        self.optional = optional
+        self._path = f"{self.key.prefix}/sealed/{self.name}{self.format.suffix}"
+
+    def _save(self, data: Any) -> None:
+        with temporary_folder() as folder:
+            file = Path(folder) / self.name
+            self.format.dump(data, file)
+            if not self.store.exists(self._path):
+                self.store.create(self._path, file.read_bytes())
+        self._stage(self._sealed())
+
+    def _load(self) -> Any:
+        if self.optional and not self.store.exists(self._path):
+            self.source = None
+            return None
+        sealed = self._sealed()
+        self.source = Input(place=sealed.path, sha256=sealed.sha256)
+        return read_output(self.store, sealed, self.format)
+
+    def _sealed(self) -> Output:
+        if not self.store.exists(self._path):
+            raise NotReadyError(f"Nothing is sealed for {self.family} {self.cycle}: run {self.key.stage} first.")
+        data = self.store.read(self._path)
+        return Output(path=self._path, sha256=sha256(data).hexdigest(), size=len(data))
+
+
+def read_output(store: Store, output: Output, file_format: Format) -> Any:
+    """Return the object in a stage's output file.
+
+    Raises:
+        StoreError: The file is missing or was changed after it was written.
+    """
+    file = store.local(output.path)
+    if not file.exists():
+        raise StoreError(f"The log points to {output.path}, which is missing from {store.root}.")
+    if (found := file_sha256(file)) != output.sha256:
+        raise StoreError(
+            f"{output.path} in {store.root} was changed after it was written: its SHA-256 is {found[:12]}, "
+            f"the manifest says {output.sha256[:12]}. Restore the file."
+        )
+    return file_format.load(file)

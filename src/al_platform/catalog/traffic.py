@@ -1,0 +1,166 @@
+"""Production traffic: the pages of a cycle, and the logs of production models of somebody else's."""
+
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import ibis
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from al_platform.catalog.formats import read_parquet
+from al_platform.catalog.outputs import StoreDataset
+from al_platform.domain.errors import NotReadyError, SchemaError
+from al_platform.schemas import PAGES, conform
+from al_platform.sources import SourceOptions, open_source
+from al_platform.storage.commit_log import Input
+from al_platform.storage.store import Store, open_store
+
+IMPORTED = "imported"
+SHARED_FAMILY = "all"
+
+
+class Traffic(StoreDataset):
+    """The pages of the cycle, as a ``Pages``. A simulated source writes a cycle's pages at their first use."""
+
+    def __init__(self, *, traffic: Mapping[str, Any], **where: Any):
+        """Create the dataset.
+
+        Args:
+            traffic: ``source`` and ``options`` of ``globals.yml``.
+            where: Root and cycle.
+        """
+        super().__init__(family=SHARED_FAMILY, **where)
+        self._traffic = traffic
+
+    def _load(self) -> "Pages":
+        files = stored_pages(self.store, self.cycle, self._traffic)
+        digests = sha256(",".join(Path(file).stem for file in files).encode()).hexdigest()
+        self.source = Input(place=f"{self.cycle}/pages", sha256=digests)
+        return Pages([self.store.local(file) for file in files])
+
+
+class Pages:
+    """The pages of one cycle, in files: read in batches, or by id."""
+
+    def __init__(self, files: list[Path]):
+        self._files = files
+        self._dataset = ds.dataset(files, format="parquet") if _readable(files) else None
+
+    def __len__(self) -> int:
+        """Return the number of pages."""
+        return int(self._dataset.count_rows()) if self._dataset else 0
+
+    def batches(self, rows: int) -> Iterator[pa.Table]:
+        """Yield the pages in tables of at most ``rows`` rows, in stored order."""
+        for file in self._files:
+            for batch in pq.ParquetFile(file).iter_batches(batch_size=rows):
+                yield conform(pa.Table.from_batches([batch]), PAGES, file.name)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Return one whole column."""
+        return self._table([name]).column(name)
+
+    def of(self, page_ids: list[str], columns: list[str] | None = None) -> pa.Table:
+        """Return the pages of these ids, in any order."""
+        return self._table(columns, filter=ds.field("page_id").isin(page_ids))
+
+    def expression(self) -> ibis.Table:
+        """Return all pages as an Ibis expression."""
+        if not self._files:
+            return ibis.memtable(PAGES.empty_table())
+        return ibis.duckdb.connect().read_parquet([str(file) for file in self._files])
+
+    def _table(self, columns: list[str] | None, **scan: Any) -> pa.Table:
+        if self._dataset is None:
+            return PAGES.empty_table()
+        return self._dataset.to_table(columns=columns, **scan)
+
+
+def stored_pages(store: Store, cycle: str, traffic: Mapping[str, Any]) -> list[str]:
+    """Return the page files of a cycle; a simulated source writes them first where there are none.
+
+    Raises:
+        NotReadyError: No pages have been imported for this cycle.
+    """
+    folder = f"{cycle}/pages"
+    if not store.list(folder):
+        if traffic["source"] == IMPORTED:
+            raise NotReadyError(
+                f"There are no pages for cycle {cycle}. Bring them in with: kedro al import-pages FILE --cycle {cycle}"
+            )
+        source = open_source(traffic["source"], SourceOptions.model_validate(traffic["options"]))
+        add_table(store, folder, source.pages(cycle))
+    return store.list(folder)
+
+
+def add_table(store: Store, folder: str, table: pa.Table, digest: str | None = None) -> bool:
+    """Store a table after those that are there; return whether it is new.
+
+    Args:
+        store: Where.
+        folder: The tables' folder.
+        table: What to store.
+        digest: What decides whether it is there already; by default that of the stored bytes.
+    """
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", row_group_size=8192)
+    data = sink.getvalue().to_pybytes()
+    name = digest or sha256(data).hexdigest()[:32]
+    if has_table(store, folder, name):
+        return False
+    store.write(f"{folder}/{len(store.list(folder)) + 1:04d}-{name}.parquet", data)
+    return True
+
+
+def has_table(store: Store, folder: str, digest: str) -> bool:
+    """Return whether the folder holds the table of this digest."""
+    return any(file.endswith(f"-{digest}.parquet") for file in store.list(folder))
+
+
+class ImportedPredictions(StoreDataset):
+    """The imported log of a production model for this cycle, as a table; None where there is none."""
+
+    def _load(self) -> pa.Table | None:
+        folder = predictions_folder(self.family, self.cycle)
+        files = self.store.list(folder)
+        if not files:
+            self.source = Input(place="none", sha256=None)
+            return None
+        self.source = Input(place=folder, sha256=sha256(",".join(files).encode()).hexdigest())
+        return pa.concat_tables([read_parquet(self.store.local(file)) for file in files])
+
+
+def predictions_folder(family: str, cycle: str) -> str:
+    """Return where the imported predictions of a family and cycle lie below the traffic root."""
+    return f"{cycle}/predictions/{family}"
+
+
+def truth_of(traffic_root: str, cycle: str, traffic: Mapping[str, Any], column: str) -> dict[str, list[str]]:
+    """Return the true answers by page id: what simulated annotators know.
+
+    Raises:
+        SchemaError: The pages have no such column.
+    """
+    store = open_store(traffic_root)
+    answers: dict[str, list[str]] = {}
+    for file in stored_pages(store, cycle, traffic):
+        table = read_parquet(store.local(file))
+        if column not in table.column_names:
+            raise SchemaError(
+                f"Simulated annotators look for the truth in column {column!r}, which the pages of {cycle} lack. "
+                f"Map it when importing (--map {column}=YOUR_COLUMN), or set annotation.backend to 'exchange'."
+            )
+        answers.update(zip(table.column("page_id").to_pylist(), table.column(column).to_pylist(), strict=True))
+    return {page_id: values for page_id, values in answers.items() if values is not None}
+
+
+def _readable(files: list[Path]) -> bool:
+    for file in files:
+        try:
+            pq.read_metadata(file)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise SchemaError(f"{file.name} is no readable Parquet file: {error}. Import the pages again.") from error
+    return bool(files)

@@ -1,0 +1,249 @@
+"""Commands: Kedro's ``run`` with the project's runner, and ``kedro al``.
+
+Everything heavy is imported inside the commands, so that ``kedro --help`` stays quick.
+"""
+
+import copy
+import functools
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.cli.utils import env_option
+
+from al_platform.domain.errors import AlPlatformError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from al_platform.config import FamilyConfigLoader
+    from al_platform.importing import Imported
+    from al_platform.storage.store import Store
+
+
+class UserErrors(click.Group):
+    """A group whose commands print errors that a user can act on without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except AlPlatformError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(name="al-platform")
+def cli() -> None:
+    """Commands of al-platform."""
+
+
+def _run_command() -> click.Command:
+    """Return Kedro's ``run`` with the runner that lets a family fail alone."""
+    command = copy.copy(kedro_run)
+    command.params = [copy.copy(parameter) for parameter in kedro_run.params]
+    runner = next(parameter for parameter in command.params if parameter.name == "runner")
+    runner.default = "al_platform.runner.FamilyRunner"
+    command.callback = _without_traceback(kedro_run.callback)
+    return command
+
+
+def _without_traceback(callback: Any) -> Any:
+    @functools.wraps(callback)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return callback(*args, **kwargs)
+        except AlPlatformError as error:
+            raise click.ClickException(str(error)) from error
+
+    return call
+
+
+cli.add_command(_run_command())
+
+
+@cli.group(name="al", cls=UserErrors)
+def al() -> None:
+    """See where the loop stands, bring your own data in, and drive it over many months."""
+
+
+@al.command()
+@env_option
+@click.option("--cycle", default=None, help="Month, YYYY-MM; by default the newest one with any result.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(env: str | None, cycle: str | None, as_json: bool) -> None:
+    """Show where every family stands."""
+    from al_platform.domain.cycles import parse_cycle
+    from al_platform.status import print_status, public_status, read_status
+
+    found = read_status(_loader(env), parse_cycle(cycle) if cycle else None)
+    if as_json:
+        click.echo(json.dumps(public_status(found), indent=2))
+    else:
+        print_status(found)
+
+
+_FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+_CYCLE = click.option("--cycle", required=True, help="Month of the traffic, YYYY-MM.")
+_FAMILY = click.option("--family", required=True, help="Name of the model family.")
+_MAP = click.option(
+    "--map", "mapping", multiple=True, metavar="OURS=THEIRS", help="Take our column from theirs; repeat for more."
+)
+_ID = click.option(
+    "--id",
+    "id_rule",
+    default="page_id",
+    show_default=True,
+    help="Where page ids come from: a column of ids, or another column (url, text) to hash.",
+)
+
+
+@al.command("import-pages")
+@_FILE
+@_CYCLE
+@_MAP
+@_ID
+@env_option
+def import_pages(file: Path, cycle: str, mapping: tuple[str, ...], id_rule: str, env: str | None) -> None:
+    """Bring in a month's pages from FILE (CSV, JSONL or Parquet)."""
+    from al_platform import importing
+    from al_platform.catalog.formats import read_parquet
+    from al_platform.catalog.traffic import has_table
+    from al_platform.domain.cycles import parse_cycle
+    from al_platform.storage.store import open_store
+
+    table = _read(file, mapping, id_rule)
+    store, folder = open_store(_loader(env).root("traffic")), f"{parse_cycle(cycle)}/pages"
+    known = [
+        page_id
+        for stored in store.list(folder)
+        for page_id in read_parquet(store.local(stored)).column("page_id").to_pylist()
+    ]
+    digest = importing.table_digest(table)
+    if has_table(store, folder, digest):
+        click.echo(f"{file.name} is imported for {cycle} already; nothing was added.")
+        return
+    _store(store, folder, importing.check_pages(table, known), digest, f"pages of {cycle}")
+
+
+@al.command("import-labels")
+@_FILE
+@_FAMILY
+@_MAP
+@_ID
+@click.option("--separator", default=None, help="What stands between several labels in one string, for instance '|'.")
+@env_option
+def import_labels(
+    file: Path, family: str, mapping: tuple[str, ...], id_rule: str, separator: str | None, env: str | None
+) -> None:
+    """Bring in labelled pages of a family from FILE (CSV, JSONL or Parquet; columns text and values)."""
+    from al_platform import importing
+    from al_platform.catalog.labels import labels_folder
+    from al_platform.catalog.traffic import has_table
+    from al_platform.storage.store import open_store
+
+    loader = _loader(env)
+    taxonomy = _taxonomy(loader, family)
+    table = _read(file, mapping, id_rule)
+    store, folder, digest = open_store(loader.root("labels")), labels_folder(family), importing.table_digest(table)
+    if has_table(store, folder, digest):
+        click.echo(f"{file.name} is imported for {family} already; nothing was added.")
+        return
+    _store(store, folder, importing.check_labels(table, taxonomy, separator), digest, f"labels of {family}")
+
+
+@al.command("import-predictions")
+@_FILE
+@_FAMILY
+@_CYCLE
+@_MAP
+@_ID
+@click.option("--label-order", default=None, help="Labels that the probabilities stand for, separated by commas.")
+@click.option("--model-version", required=True, help="Name of the model that made the log.")
+@env_option
+def import_predictions(
+    file: Path,
+    family: str,
+    cycle: str,
+    mapping: tuple[str, ...],
+    id_rule: str,
+    label_order: str | None,
+    model_version: str,
+    env: str | None,
+) -> None:
+    """Bring in the log of a production model: its predictions take the champion's place in scoring."""
+    from al_platform import importing
+    from al_platform.catalog.traffic import has_table, predictions_folder
+    from al_platform.domain.cycles import parse_cycle
+    from al_platform.storage.store import open_store
+
+    loader = _loader(env)
+    taxonomy = _taxonomy(loader, family)
+    table = _read(file, mapping, id_rule)
+    order = [label.strip() for label in label_order.split(",")] if label_order else None
+    store, folder = open_store(loader.root("traffic")), predictions_folder(family, parse_cycle(cycle))
+    digest = importing.table_digest(table)
+    if has_table(store, folder, digest):
+        click.echo(f"{file.name} is imported for {family} {cycle} already; nothing was added.")
+        return
+    imported = importing.check_predictions(table, taxonomy, order, model_version)
+    _store(store, folder, imported, digest, f"predictions of {family} {cycle}")
+
+
+@al.command()
+@click.option("--env", "-e", default="synthetic", show_default=True, help="Kedro configuration environment.")
+@click.option("--start", default="2025-01", show_default=True, help="First cycle, YYYY-MM.")
+@click.option("--max-quarters", default=4, show_default=True, type=click.IntRange(min=1), help="Give up after these.")
+def loop(env: str, start: str, max_quarters: int) -> None:
+    """Run months and quarters until a second-generation champion chooses the next batch."""
+    from al_platform.loop import run_loop
+
+    if not run_loop(_project(), env, start, max_quarters):
+        raise click.exceptions.Exit(1)
+
+
+def _project() -> Path:
+    from kedro.utils import find_kedro_project
+
+    return Path(find_kedro_project(Path.cwd()) or Path.cwd())
+
+
+def _loader(env: str | None) -> "FamilyConfigLoader":
+    from kedro.framework.project import settings
+
+    from al_platform.config import FamilyConfigLoader
+
+    return FamilyConfigLoader(
+        conf_source=str(_project() / settings.CONF_SOURCE), env=env, **settings.CONFIG_LOADER_ARGS
+    )
+
+
+def _taxonomy(loader: "FamilyConfigLoader", family: str) -> Any:
+    from al_platform.domain.errors import ConfigError, known_names
+    from al_platform.domain.taxonomy import Taxonomy
+
+    parameters = loader["parameters"]
+    if family not in loader.families:
+        raise ConfigError(f"There is no family {family!r}. {known_names(family, loader.families)}")
+    return Taxonomy.model_validate(parameters[family]["taxonomy"])
+
+
+def _read(file: Path, mapping: tuple[str, ...], id_rule: str) -> "pa.Table":
+    from al_platform import importing
+
+    pairs = [pair.partition("=") for pair in mapping]
+    for ours, equals, theirs in pairs:
+        if not (ours and equals and theirs):
+            raise click.BadParameter(f"{ours + equals + theirs!r} is not of the form OURS=THEIRS.", param_hint="--map")
+    return importing.with_page_ids(importing.read_file(file, {ours: theirs for ours, _, theirs in pairs}), id_rule)
+
+
+def _store(store: "Store", folder: str, imported: "Imported", digest: str, what: str) -> None:
+    from al_platform import importing
+
+    quarantine = importing.store_imported(store, folder, imported, digest)
+    click.echo(f"{imported.table.num_rows:,} {what} taken.")
+    if quarantine:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in imported.reasons.items())
+        click.echo(f"{imported.quarantine.num_rows:,} rows set aside ({reasons}): {quarantine}")

@@ -1,0 +1,179 @@
+"""Configuration: the cycle, the store's roots, and one validated parameter tree for every family.
+
+Parameters of a family are ``family_defaults`` < the family's own < the environment's < ``--params``. The whole tree is
+validated before anything runs, whichever stages the run holds.
+"""
+
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kedro.config import OmegaConfigLoader
+from omegaconf import OmegaConf
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from al_platform.domain.cycles import last_complete_month, parse_cycle
+from al_platform.domain.errors import ConfigError, known_names
+from al_platform.families import parse_families
+from al_platform.sources import SourceOptions
+from al_platform.stages import DataClass
+
+_DEFAULTS = "family_defaults"
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class Roots(BaseModel):
+    """Where each class of data lies, if not below the common root."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    traffic: str | None = None
+    labels: str | None = None
+    datasets: str | None = None
+    models: str | None = None
+    champion: str | None = None
+    logs: str | None = None
+
+
+class TrafficGlobals(BaseModel):
+    """Where pages come from.
+
+    Attributes:
+        source: ``demo``, ``synthetic``, or ``imported`` for pages brought in by ``kedro al import-pages``.
+        options: Sizes and seed of a simulated source.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: str = "demo"
+    options: SourceOptions = Field(default_factory=SourceOptions)
+
+
+class Globals(BaseModel):
+    """The content of ``globals.yml``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    root: str = "data"
+    roots: Roots = Field(default_factory=Roots)
+    traffic: TrafficGlobals = Field(default_factory=TrafficGlobals)
+
+
+class FamilyConfigLoader(OmegaConfigLoader):
+    """Kedro's loader, with families, a cycle, roots, and strict validation."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._register_own_resolvers()
+
+    @property
+    def cycle(self) -> str:
+        """The cycle of this run: ``--params cycle=...``, or the last complete month."""
+        return parse_cycle((self.runtime_params or {}).get("cycle", default_cycle()))
+
+    @property
+    def families(self) -> list[str]:
+        """The names in ``families.yml``."""
+        return parse_families(self["families"])
+
+    @property
+    def validated_globals(self) -> Globals:
+        """The content of ``globals.yml`` with its defaults.
+
+        Raises:
+            ConfigError: It holds a key that is not known or a value that does not fit.
+        """
+        return _validate(Globals, self["globals"], "globals.yml")
+
+    def root(self, data_class: DataClass) -> str:
+        """Return the root of a class of data; a local folder is made absolute."""
+        settings = self.validated_globals
+        root = getattr(settings.roots, data_class) or f"{settings.root.rstrip('/')}/{data_class}"
+        is_local = "://" not in root and not root.startswith("dbfs:")
+        return str(self._project() / root) if is_local else root
+
+    def __getitem__(self, key: str) -> Any:
+        """Return the configuration of this kind; parameters merged per family and validated."""
+        # The resolvers are the process's, not the loader's: those of the loader in use must answer.
+        self._register_own_resolvers()
+        if key == "parameters" and key not in self:
+            self[key] = self._parameters()
+        return super().__getitem__(key)
+
+    def _register_own_resolvers(self) -> None:
+        OmegaConf.register_new_resolver("cycle", self._cycle, replace=True)
+        OmegaConf.register_new_resolver("root", self._root, replace=True)
+        OmegaConf.register_new_resolver("traffic", self._traffic, replace=True)
+
+    def _cycle(self) -> str:
+        return self.cycle
+
+    def _root(self, data_class: DataClass) -> str:
+        return self.root(data_class)
+
+    def _traffic(self) -> Any:
+        return OmegaConf.create(self.validated_globals.traffic.model_dump(mode="json"))
+
+    def _project(self) -> Path:
+        conf = Path(self.conf_source)
+        return conf.absolute().parent if conf.is_dir() else Path.cwd()
+
+    def _parameters(self) -> dict[str, Any]:
+        families = self.families
+        environments = dict.fromkeys([self.base_env, self.env or self.default_run_env])
+        layers = [self._layer(environment) for environment in environments]
+        layers.append(dict(self.runtime_params or {}))
+        known = {*families, _DEFAULTS, "cycle"}
+        # An environment may leave out families of the base; their parameter files stay where they are.
+        left_out = set(parse_families(self._layer(self.base_env, "families")))
+        for index, layer in enumerate(layers):
+            for name in layer.keys() - known - (left_out if index == 0 else set()):
+                raise ConfigError(f"Parameter {name!r} belongs to no family. {known_names(name, known - {_DEFAULTS})}")
+        return {"cycle": self.cycle, **{family: _family_parameters(family, layers) for family in families}}
+
+    def _layer(self, environment: str, kind: str = "parameters") -> dict[str, Any]:
+        # Kedro merges runtime parameters into each layer of the kind "parameters"; here they must come last.
+        layer: dict[str, Any] = self.load_and_merge_dir_config(
+            self._get_conf_env_path(environment), self.config_patterns[kind], f"one layer of {kind}", set()
+        )
+        return layer
+
+
+def _family_parameters(family: str, layers: list[dict[str, Any]]) -> dict[str, Any]:
+    # Imported here: the options of every stage bring in the libraries of every stage.
+    from al_platform.parameters import FamilyParameters
+
+    parts = [layer.get(name) or {} for layer in layers for name in (_DEFAULTS, family)]
+    merged = OmegaConf.to_container(OmegaConf.merge(*parts, {"family": family}), resolve=True)
+    return _validate(FamilyParameters, merged, f"the parameters of {family}", family).model_dump(mode="json")
+
+
+def _validate(model: type[_Model], value: Any, what: str, prefix: str = "") -> _Model:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        lines = [_problem(model, prefix, problem) for problem in error.errors()]
+        raise ConfigError(f"In {what}:\n" + "\n".join(lines)) from error
+
+
+def _problem(model: type[BaseModel], prefix: str, problem: Any) -> str:
+    where = [str(part) for part in problem["loc"]]
+    path = ".".join([prefix, *where] if prefix else where)
+    if problem["type"] == "extra_forbidden":
+        return f"  {path} is not a parameter. {known_names(where[-1], _fields_at(model, where[:-1]))}"
+    return f"  {path}: {problem['msg']}, found {problem['input']!r}"
+
+
+def _fields_at(model: type[BaseModel], where: list[str]) -> list[str]:
+    for name in where:
+        field = model.model_fields.get(name)
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
+    return list(model.model_fields)
+
+
+@cache
+def default_cycle() -> str:
+    """Return the last complete month, UTC: the same during the whole process, also over midnight."""
+    return last_complete_month(datetime.now(UTC))

@@ -1,0 +1,1 @@
+"""What active learning is: no I/O, no Kedro, no torch, no tracker."""

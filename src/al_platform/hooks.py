@@ -1,0 +1,146 @@
+"""What happens around nodes: configuration is checked first, stages are committed, the run ends with a table."""
+
+import logging
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from kedro.framework.hooks import hook_impl
+from kedro.pipeline.node import Node
+
+from al_platform import families
+from al_platform.catalog.outputs import StageOutput, StoreDataset
+from al_platform.stages import STAGE
+from al_platform.storage.run import Run
+
+LOG = logging.getLogger("al_platform")
+_VERSIONED = ("al-platform", "kedro", "numpy", "pyarrow", "duckdb", "ibis-framework", "scikit-learn", "torch")
+
+
+class ConfigurationHooks:
+    """Checks the whole configuration before anything else."""
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        """Leave the family names for the pipeline registry, and validate every parameter."""
+        loader = context.config_loader
+        families.configure(loader.families)
+        _ = loader["parameters"]
+
+
+class CommitHooks:
+    """Ties datasets to the run, records what each stage read, and commits a stage when its report is saved."""
+
+    def __init__(self) -> None:
+        self._run: Run | None = None
+        self._parameters: dict[str, Any] = {}
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        """Keep the parameters for the manifests."""
+        self._parameters = context.config_loader["parameters"]
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
+        """Begin a run and tie every dataset of the pipeline to it."""
+        run_id = f"{run_params['run_id']}-{uuid4().hex[:6]}"
+        self._run = Run(run_id, code_revision(Path(run_params["project_path"])), environment())
+        for name in pipeline.datasets():
+            dataset = catalog.get(name, fallback_to_runtime_pattern=True)
+            if isinstance(dataset, StoreDataset):
+                dataset.bind(self._run)
+        self._catalog = catalog
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name: str, node: Node) -> None:
+        """Record what the node's stage read."""
+        dataset = self._catalog.get(dataset_name)
+        key = self._key(node)
+        if self._run and key and isinstance(dataset, StoreDataset) and dataset.source:
+            self._run.attempt(key).inputs[dataset_name] = dataset.source
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
+        """Commit the stage whose report this is."""
+        dataset = self._catalog.get(dataset_name)
+        if isinstance(dataset, StageOutput) and dataset.name == STAGE[dataset.key.stage].report:
+            self._commit(dataset)
+
+    @hook_impl
+    def on_node_error(self, node: Node) -> None:
+        """Remove what the failed stage had written so far."""
+        key = self._key(node)
+        store = self._store(node)
+        if self._run and key and store:
+            self._run.discard(store, key)
+
+    def _commit(self, dataset: StageOutput) -> None:
+        assert self._run is not None
+        key = dataset.key
+        if missing := self._run.missing(key, STAGE[key.stage].outputs):
+            LOG.warning(
+                "%s of %s %s is not committed: this run was filtered and did not write %s.",
+                *(key.stage, key.family, key.cycle, ", ".join(missing)),
+            )
+            return
+        parameters = self._parameters.get(key.family, {})
+        entry = self._run.commit(dataset.store, key, parameters)
+        LOG.info(
+            "%s %s %s: %s", key.family, key.cycle, key.stage, f"commit {entry.number}" if entry else "nothing changed"
+        )
+
+    def _key(self, node: Node) -> Any:
+        dataset = self._report_of(node)
+        return dataset.key if dataset else None
+
+    def _store(self, node: Node) -> Any:
+        dataset = self._report_of(node)
+        return dataset.store if dataset else None
+
+    def _report_of(self, node: Node) -> StageOutput | None:
+        family, _, stage = (node.namespace or "").partition(".")
+        if stage not in STAGE:
+            return None
+        dataset = self._catalog.get(f"{family}.{STAGE[stage].report}")
+        return dataset if isinstance(dataset, StageOutput) else None
+
+
+class ReportHooks:
+    """Prints where every family stands when a run ends, also when it fails."""
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        """Keep the configuration."""
+        self._loader = context.config_loader
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Print the table."""
+        self._print()
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """Print the table; the error follows it."""
+        self._print()
+
+    def _print(self) -> None:
+        from al_platform.status import print_status, read_status
+
+        print_status(read_status(self._loader))
+
+
+def code_revision(project: Path) -> str | None:
+    """Return the Git revision of ``project``, ``-dirty`` where the tree has changes; None outside a checkout."""
+    command = ["git", "-C", str(project), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return None
+
+
+def environment() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that results depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _VERSIONED}}

@@ -1,0 +1,1 @@
+"""The stages: each a template of pure nodes, its options, and its table of contents."""

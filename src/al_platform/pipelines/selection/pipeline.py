@@ -1,0 +1,43 @@
+"""Selection's table of contents."""
+
+from kedro.pipeline import Node, Pipeline
+
+from al_platform.pipelines.selection.nodes import report_selection, seal_batch, select_batch, submit_batch
+
+
+def create_pipeline() -> Pipeline:
+    """Wire selection: scored pool in, sealed and submitted batch out."""
+    return Pipeline(
+        [
+            Node(
+                select_batch,
+                inputs=[
+                    "predictions",
+                    "pages",
+                    "batches_before",
+                    "imported_labels",
+                    "sealed_batch",
+                    "params:taxonomy",
+                    "params:selection",
+                    "params:near_duplicates",
+                    "params:family",
+                    "params:cycle",
+                ],
+                outputs="proposal",
+                name="select_batch",
+            ),
+            Node(seal_batch, inputs="proposal", outputs="batch", name="seal_batch"),
+            Node(
+                submit_batch,
+                inputs=["batch", "platform", "params:taxonomy", "params:annotation"],
+                outputs="receipt",
+                name="submit_batch",
+            ),
+            Node(
+                report_selection,
+                inputs=["batch", "receipt", "params:selection"],
+                outputs="selection_report",
+                name="report_selection",
+            ),
+        ]
+    )

@@ -1,0 +1,49 @@
+"""Progress of long steps: a bar in a terminal, a line now and then in a log."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sized
+from typing import Protocol, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+LOG = logging.getLogger("al_platform")
+SECONDS_BETWEEN_LINES = 15
+
+
+class _Chunk(Sized, Protocol): ...
+
+
+Chunk = TypeVar("Chunk", bound=_Chunk)
+
+
+def progress(chunks: Iterable[Chunk], *, total: int, what: str) -> Iterator[Chunk]:
+    """Yield ``chunks``, each counting as many units as its length, and show how far they are.
+
+    Args:
+        chunks: Sized pieces of the work.
+        total: Units in all.
+        what: What is being done, and what the units are: "scoring pages".
+    """
+    console = Console(stderr=True)
+    return _bar(chunks, total, what, console) if console.is_terminal else _lines(chunks, total, what)
+
+
+def _bar(chunks: Iterable[Chunk], total: int, what: str, console: Console) -> Iterator[Chunk]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True, console=console) as bar:
+        task = bar.add_task(what, total=total)
+        for chunk in chunks:
+            yield chunk
+            bar.advance(task, len(chunk))
+
+
+def _lines(chunks: Iterable[Chunk], total: int, what: str) -> Iterator[Chunk]:
+    done, shown = 0, time.monotonic()
+    for chunk in chunks:
+        yield chunk
+        done += len(chunk)
+        if time.monotonic() - shown > SECONDS_BETWEEN_LINES:
+            LOG.info("%s: %s of %s", what, f"{done:,}", f"{total:,}")
+            shown = time.monotonic()

@@ -1,0 +1,174 @@
+"""Arrow schemas of the datasets that stages hand to one another, and their validation.
+
+A table may hold more columns than its schema: they are kept.
+"""
+
+import pyarrow as pa
+
+from al_platform.domain.errors import SchemaError
+
+STRINGS = pa.list_(pa.string())
+
+PAGES = pa.schema(
+    [
+        pa.field("page_id", pa.string(), nullable=False),
+        pa.field("url", pa.string()),
+        pa.field("domain", pa.string()),
+        pa.field("title", pa.string()),
+        pa.field("text", pa.string()),
+        pa.field("language", pa.string()),
+        pa.field("fetched_at", pa.timestamp("us", tz="UTC")),
+        pa.field("visits", pa.int64()),
+    ]
+)
+
+PREDICTIONS = pa.schema(
+    [
+        pa.field("page_id", pa.string(), nullable=False),
+        pa.field("domain", pa.string()),
+        pa.field("text_hash", pa.string()),
+        pa.field("model_digest", pa.string()),
+        pa.field("probabilities", pa.list_(pa.float32())),
+        pa.field("top1", pa.float32()),
+        pa.field("top2", pa.float32()),
+        pa.field("margin", pa.float32()),
+        pa.field("entropy", pa.float32()),
+        pa.field("threshold_distance", pa.float32()),
+        pa.field("embedding", pa.list_(pa.float16())),
+    ]
+)
+
+BATCH = pa.schema(
+    [
+        pa.field("batch_id", pa.string(), nullable=False),
+        pa.field("page_id", pa.string(), nullable=False),
+        pa.field("rank", pa.int64(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("score", pa.float64()),
+        pa.field("inclusion_probability", pa.float64()),
+        pa.field("stratum", pa.string()),
+        pa.field("frame_size", pa.int64()),
+        pa.field("frame_digest", pa.string()),
+        pa.field("model_digest", pa.string()),
+        pa.field("url", pa.string()),
+        pa.field("domain", pa.string()),
+        pa.field("title", pa.string()),
+        pa.field("text", pa.string()),
+        pa.field("language", pa.string()),
+    ]
+)
+
+ANNOTATIONS = pa.schema(
+    [
+        pa.field("annotation_id", pa.string(), nullable=False),
+        pa.field("page_id", pa.string(), nullable=False),
+        pa.field("annotator", pa.string(), nullable=False),
+        pa.field("values", STRINGS, nullable=False),
+        pa.field("skipped", pa.bool_(), nullable=False),
+        pa.field("deleted", pa.bool_(), nullable=False),
+        pa.field("guideline_version", pa.string()),
+        pa.field("created_at", pa.timestamp("us", tz="UTC")),
+        pa.field("updated_at", pa.timestamp("us", tz="UTC")),
+        pa.field("batch_id", pa.string()),
+    ]
+)
+
+LABELS = pa.schema(
+    [
+        pa.field("page_id", pa.string(), nullable=False),
+        pa.field("values", STRINGS, nullable=False),
+        pa.field("confidence", pa.float64()),
+        pa.field("n_annotations", pa.int64()),
+        pa.field("agreement", pa.float64()),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("reason", pa.string()),
+        pa.field("inclusion_probability", pa.float64()),
+        pa.field("cycle", pa.string()),
+    ]
+)
+
+IMPORTED_LABELS = pa.schema(
+    [
+        pa.field("page_id", pa.string(), nullable=False),
+        pa.field("values", STRINGS, nullable=False),
+        pa.field("title", pa.string()),
+        pa.field("text", pa.string()),
+        pa.field("url", pa.string()),
+        pa.field("domain", pa.string()),
+        pa.field("language", pa.string()),
+    ]
+)
+
+SPLIT_LEDGER = pa.schema(
+    [
+        pa.field("page_id", pa.string(), nullable=False),
+        pa.field("set", pa.string(), nullable=False),
+        pa.field("cycle", pa.string(), nullable=False),
+        pa.field("why", pa.string(), nullable=False),
+    ]
+)
+
+DATASET = pa.schema(
+    [
+        pa.field("page_id", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("values", STRINGS, nullable=False),
+        pa.field("set", pa.string(), nullable=False),
+        pa.field("reason", pa.string()),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("inclusion_probability", pa.float64()),
+        pa.field("cycle", pa.string()),
+        pa.field("domain", pa.string()),
+        pa.field("language", pa.string()),
+        pa.field("near_duplicate_group", pa.int64(), nullable=False),
+    ]
+)
+
+QUARANTINE = pa.schema(
+    [
+        pa.field("page_id", pa.string()),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("detail", pa.string()),
+    ]
+)
+
+
+def conform(table: pa.Table, schema: pa.Schema, what: str) -> pa.Table:
+    """Return ``table`` with the columns of ``schema`` first, cast to its types; other columns are kept.
+
+    A nullable column that is missing is added as nulls.
+
+    Args:
+        table: What came in.
+        schema: One of this module's schemas.
+        what: Name of the table, for the error.
+
+    Raises:
+        SchemaError: A required column is missing, holds nulls, or does not fit its type.
+    """
+    columns = {}
+    for field in schema:
+        if field.name in table.column_names:
+            columns[field.name] = _cast(table.column(field.name), field, what)
+        elif field.nullable:
+            columns[field.name] = pa.nulls(table.num_rows, field.type)
+        else:
+            raise SchemaError(
+                f"{what} has no column {field.name!r}, which it needs. Found: {', '.join(table.column_names)}. "
+                f"Rename the column or map it."
+            )
+    extra = {name: table.column(name) for name in table.column_names if name not in columns}
+    fields = [*schema, *(table.schema.field(name) for name in extra)]
+    return pa.table({**columns, **extra}, schema=pa.schema(fields))
+
+
+def _cast(column: pa.ChunkedArray, field: pa.Field, what: str) -> pa.ChunkedArray:
+    try:
+        cast = column.cast(field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        raise SchemaError(
+            f"Column {field.name!r} of {what} should be {field.type} but is {column.type}: {error}"
+        ) from error
+    if not field.nullable and cast.null_count:
+        raise SchemaError(f"Column {field.name!r} of {what} must have no nulls, found {cast.null_count}.")
+    return cast

@@ -1,0 +1,15 @@
+"""Kedro's settings of this project."""
+
+from al_platform.config import FamilyConfigLoader
+from al_platform.hooks import CommitHooks, ConfigurationHooks, ReportHooks
+
+CONFIG_LOADER_CLASS = FamilyConfigLoader
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "config_patterns": {"families": ["families.yml"]},
+    "merge_strategy": {"parameters": "soft", "globals": "soft", "catalog": "soft"},
+}
+HOOKS = (ConfigurationHooks(), CommitHooks(), ReportHooks())
+# Kedro-Viz records the last run only under Kedro's own runners; under ours its hooks do nothing but warn.
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry", "kedro-viz")

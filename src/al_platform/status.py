@@ -1,0 +1,134 @@
+"""Where every family stands: read from the reports that stages committed, as a table or as JSON."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from al_platform.catalog.champion import champion_log
+from al_platform.catalog.formats import format_named
+from al_platform.catalog.outputs import read_output
+from al_platform.config import FamilyConfigLoader
+from al_platform.domain.cycles import shift_cycle
+from al_platform.stages import STAGES, Stage
+from al_platform.storage.commit_log import history
+from al_platform.storage.store import open_store
+
+Status = dict[str, dict[str, Any]]
+SETS = ("train", "validation", "golden", "audit")
+
+
+def read_status(loader: FamilyConfigLoader, cycle: str | None = None) -> Status:
+    """Return the state of every family.
+
+    Monthly figures are those of ``cycle``, by default the newest with any commit; the verdict and its figures are those
+    of the newest evaluation up to that cycle. What has not run is None.
+    """
+    return {"families": {family: _family_status(loader, family, cycle) for family in loader.families}}
+
+
+def public_status(status: Status) -> Status:
+    """Return the state of every family as ``kedro al status --json`` prints it: the four sets, and no prose."""
+    shown = {name: _public_family(family) for name, family in status["families"].items()}
+    return {"families": shown}
+
+
+def _public_family(family: dict[str, Any]) -> dict[str, Any]:
+    splits = family["splits"]
+    kept = {name: value for name, value in family.items() if name != "reason"}
+    return {**kept, "splits": {name: splits[name] for name in SETS} if splits else None}
+
+
+def _family_status(loader: FamilyConfigLoader, family: str, cycle: str | None) -> dict[str, Any]:
+    reports = {stage.name: _reports(loader, family, stage) for stage in STAGES}
+    known = [found for stage in STAGES if stage.job == "monthly" for found in reports[stage.name]]
+    shown = cycle or max(known, default=None)
+    month = {name: by_cycle.get(shown or "", {}) for name, by_cycle in reports.items()}
+    evaluated = max((found for found in reports["evaluation"] if shown is None or found <= shown), default=None)
+    evaluation = reports["evaluation"].get(evaluated or "", {})
+    champions = champion_log(open_store(loader.root("champion")), family)
+    return {
+        "cycle": shown,
+        "pool": month["scoring"].get("pool"),
+        "candidates": month["selection"].get("candidates"),
+        "batch": month["selection"].get("batch"),
+        "annotated": month["annotation_ingest"].get("annotated"),
+        "pending": month["annotation_ingest"].get("pending"),
+        "agreement": month["annotation_ingest"].get("agreement"),
+        "simulated": month["annotation_ingest"].get("simulated"),
+        "splits": month["preparation"].get("splits"),
+        "evaluated": evaluated,
+        "metrics": evaluation.get("metrics"),
+        "verdict": evaluation.get("verdict"),
+        "reason": evaluation.get("reason"),
+        "champion": champions[-1].model_digest if champions else None,
+    }
+
+
+def _reports(loader: FamilyConfigLoader, family: str, stage: Stage) -> dict[str, dict[str, Any]]:
+    store = open_store(loader.root(stage.data_class))
+    return {
+        cycle: read_output(store, manifest.outputs[stage.report], format_named("json"))
+        for cycle, manifest in history(store, family, stage.name).items()
+    }
+
+
+def print_status(status: Status, console: Console | None = None) -> None:
+    """Print one column a family, and what to type next."""
+    console = console or Console()
+    families = status["families"]
+    table = Table(title="Where every family stands", title_justify="left")
+    table.add_column("")
+    for name in families:
+        table.add_column(name, overflow="fold")
+    for row in zip(*(_rows(family) for family in families.values()), strict=True):
+        table.add_row(row[0][0], *(text for _, text in row))
+    console.print(table)
+    if any(family["simulated"] for family in families.values()):
+        console.print("Annotators are simulated: the answers come from the corpus or a lexicon, not from people.")
+    for name, family in families.items():
+        if family["reason"]:
+            console.print(f"{name}: {family['reason']}", highlight=False)
+    console.print(f"Next: [bold]{next_command(status)}[/bold]", highlight=False, soft_wrap=True)
+
+
+def _rows(family: dict[str, Any]) -> list[tuple[str, str]]:
+    batch, splits = family["batch"], family["splits"]
+    reasons = [f"{count} {reason}" for reason, count in batch["by_reason"].items()] if batch else []
+    agreement = family["agreement"]
+    return [
+        ("cycle", family["cycle"] or "-"),
+        ("pages in the pool", _number(family["pool"])),
+        ("candidates", _number(family["candidates"])),
+        ("batch to annotate", "\n".join([_number(batch["total"] if batch else None), *reasons])),
+        ("annotated", _number(family["annotated"]) + (f" ({family['pending']} open)" if family["pending"] else "")),
+        ("agreement (alpha)", "-" if agreement is None else f"{agreement:.2f}"),
+        ("labelled pages by set", "\n".join(f"{splits[name]} {name}" for name in SETS) if splits else "-"),
+        ("evaluated in", family["evaluated"] or "-"),
+        ("macro-F1", _metric(family["metrics"])),
+        ("verdict", family["verdict"] or "-"),
+        ("champion", (family["champion"] or "none")[:12]),
+    ]
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _metric(metrics: dict[str, Any] | None) -> str:
+    if not metrics or metrics["macro_f1"]["value"] is None:
+        return "-"
+    figure = metrics["macro_f1"]
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]\n{figure['n']} pages, {figure['set']}"
+
+
+def next_command(status: Status) -> str:
+    """Return the command that moves the loop on from here."""
+    families = status["families"].values()
+    cycles = {family["cycle"] for family in families}
+    if None in cycles or any(family["splits"] is None for family in families):
+        return "kedro run --pipelines=monthly"
+    cycle = max(cycles)
+    if any(family["evaluated"] != cycle for family in families):
+        return f"kedro run --pipelines=quarterly --params cycle={cycle}"
+    return f"kedro run --pipelines=monthly --params cycle={shift_cycle(cycle, 1)}"

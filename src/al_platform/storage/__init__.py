@@ -1,0 +1,1 @@
+"""Commit log, manifests, lineage, and Kedro datasets of our own."""

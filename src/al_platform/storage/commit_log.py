@@ -1,0 +1,202 @@
+"""The commit log: nothing is overwritten, and one created file decides a race.
+
+A stage run writes its outputs below ``<family>/<cycle>/<stage>/attempts/<run_id>/``, then their manifest, then the
+next entry of the stage's log, ``log/000003.json``. The highest entry is the head. A run that is killed before its
+entry leaves the previous head as it was; a run whose outputs equal the head's adds nothing.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from al_platform.domain.errors import CommitConflictError, StoreError
+from al_platform.storage.store import Store
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Output(_Record):
+    """A file that a stage wrote: its path in the stage's store, what its content hashes to, and its size in bytes."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+class Input(_Record):
+    """Something a stage read: where it lies and what it hashed to; None for what is generated."""
+
+    place: str
+    sha256: str | None
+
+
+class Manifest(_Record):
+    """What a stage run read and wrote, and with what.
+
+    Attributes:
+        run_id: The Kedro run.
+        outputs: By dataset name.
+        inputs: By dataset name.
+        parameters: The family's parameters of this stage.
+        code_revision: Git revision, with ``-dirty`` where the tree had changes.
+        environment: Versions of Python and the main libraries.
+        started_at: ISO 8601, UTC.
+        ended_at: ISO 8601, UTC.
+    """
+
+    family: str
+    cycle: str
+    stage: str
+    run_id: str
+    outputs: dict[str, Output]
+    inputs: dict[str, Input] = Field(default_factory=dict)
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    code_revision: str | None = None
+    environment: dict[str, str] = Field(default_factory=dict)
+    started_at: str
+    ended_at: str
+
+    @property
+    def outputs_digest(self) -> str:
+        """The digest of all outputs: what decides whether a run changed anything."""
+        return digest_of_outputs(self.outputs)
+
+
+class Entry(_Record):
+    """One entry of a stage's log."""
+
+    number: int
+    run_id: str
+    manifest: str
+    manifest_sha256: str
+    outputs_digest: str
+    committed_at: str
+
+
+@dataclass(frozen=True)
+class StageKey:
+    """A stage of one family in one cycle."""
+
+    family: str
+    cycle: str
+    stage: str
+
+    @property
+    def prefix(self) -> str:
+        """The folder of this stage in its store."""
+        return f"{self.family}/{self.cycle}/{self.stage}"
+
+    def attempt(self, run_id: str) -> str:
+        """Return the folder that the run writes to."""
+        return f"{self.prefix}/attempts/{run_id}"
+
+
+def to_json(value: BaseModel | Mapping[str, Any]) -> bytes:
+    """Return ``value`` as JSON that is the same for equal values."""
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    return (json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content in hexadecimal digits."""
+    digest = sha256()
+    with path.open("rb") as handle:
+        while chunk := handle.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def digest_of_outputs(outputs: Mapping[str, Output]) -> str:
+    """Return one digest for all outputs, whatever their paths."""
+    return sha256(to_json({name: output.sha256 for name, output in outputs.items()})).hexdigest()
+
+
+def entries(store: Store, folder: str) -> list[bytes]:
+    """Return the log entries below ``folder``, oldest first."""
+    return [store.read(path) for path in store.list(folder) if path.endswith(".json")]
+
+
+def append(store: Store, folder: str, number: int, entry: bytes) -> None:
+    """Create entry ``number`` of the log at ``folder``; FileExistsError if another writer was first."""
+    store.create(f"{folder}/{number:06d}.json", entry)
+
+
+def head(store: Store, key: StageKey) -> Manifest | None:
+    """Return the manifest that the stage's newest log entry points to, or None before the first commit.
+
+    Raises:
+        StoreError: The manifest is missing or does not hash to what the entry says.
+    """
+    log = entries(store, f"{key.prefix}/log")
+    return _read_manifest(store, Entry.model_validate_json(log[-1])) if log else None
+
+
+def history(store: Store, family: str, stage: str) -> dict[str, Manifest]:
+    """Return the head of every cycle in which the family committed this stage, oldest cycle first."""
+    cycles = sorted({path.split("/")[1] for path in store.list(family) if f"/{stage}/log/" in path})
+    heads = {cycle: head(store, StageKey(family, cycle, stage)) for cycle in cycles}
+    return {cycle: manifest for cycle, manifest in heads.items() if manifest is not None}
+
+
+def commit(store: Store, manifest: Manifest) -> Entry | None:
+    """Add ``manifest`` to its stage's log, and return the entry.
+
+    Returns:
+        None where the outputs equal the head's: then nothing is added and the attempt is removed.
+
+    Raises:
+        CommitConflictError: Another run committed other outputs in the meantime. Its entry stands.
+    """
+    key = StageKey(manifest.family, manifest.cycle, manifest.stage)
+    folder = f"{key.prefix}/log"
+    log = entries(store, folder)
+    if log and Entry.model_validate_json(log[-1]).outputs_digest == manifest.outputs_digest:
+        store.remove(key.attempt(manifest.run_id))
+        return None
+    data = to_json(manifest)
+    path = f"{key.attempt(manifest.run_id)}/manifest.json"
+    store.write(path, data)
+    entry = Entry(
+        number=len(log) + 1,
+        run_id=manifest.run_id,
+        manifest=path,
+        manifest_sha256=sha256(data).hexdigest(),
+        outputs_digest=manifest.outputs_digest,
+        committed_at=manifest.ended_at,
+    )
+    try:
+        append(store, folder, entry.number, to_json(entry))
+    except FileExistsError:
+        return _settle_race(store, key, folder, entry)
+    return entry
+
+
+def _settle_race(store: Store, key: StageKey, folder: str, ours: Entry) -> Entry | None:
+    # A lost reply looks like a lost race: the entry read back tells which of the two it was.
+    theirs = Entry.model_validate_json(store.read(f"{folder}/{ours.number:06d}.json"))
+    if theirs.run_id == ours.run_id:
+        return theirs
+    if theirs.outputs_digest == ours.outputs_digest:
+        store.remove(key.attempt(ours.run_id))
+        return None
+    raise CommitConflictError(
+        f"Run {theirs.run_id} committed {key.stage} of {key.family} {key.cycle} while this run was at work; "
+        f"its result stands. Run again to build on it."
+    )
+
+
+def _read_manifest(store: Store, entry: Entry) -> Manifest:
+    try:
+        data = store.read(entry.manifest)
+    except FileNotFoundError as error:
+        raise StoreError(f"The log points to {entry.manifest}, which is missing from {store.root}.") from error
+    if sha256(data).hexdigest() != entry.manifest_sha256:
+        raise StoreError(f"{entry.manifest} in {store.root} was changed after it was committed.")
+    return Manifest.model_validate_json(data)

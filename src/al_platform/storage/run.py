@@ -1,0 +1,78 @@
+"""One run's view of the store: what it staged is what it reads; the rest is what was committed."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from al_platform.storage.commit_log import Entry, Input, Manifest, Output, StageKey, commit
+from al_platform.storage.store import Store
+
+
+@dataclass
+class Attempt:
+    """What a run has written and read so far for one stage."""
+
+    started_at: str
+    outputs: dict[str, Output] = field(default_factory=dict)
+    inputs: dict[str, Input] = field(default_factory=dict)
+
+
+@dataclass
+class Run:
+    """The state of one Kedro run.
+
+    Attributes:
+        run_id: Unique to this run.
+        code_revision: Git revision of the code.
+        environment: Versions of Python and the main libraries.
+    """
+
+    run_id: str
+    code_revision: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    _attempts: dict[StageKey, Attempt] = field(default_factory=dict)
+
+    def attempt(self, key: StageKey) -> Attempt:
+        """Return this run's attempt at a stage, begun now if there is none yet."""
+        return self._attempts.setdefault(key, Attempt(started_at=_now()))
+
+    def staged(self, key: StageKey, name: str) -> Output | None:
+        """Return what this run wrote for ``name``, or None."""
+        attempt = self._attempts.get(key)
+        return attempt.outputs.get(name) if attempt else None
+
+    def missing(self, key: StageKey, expected: Iterable[str]) -> list[str]:
+        """Return the expected outputs that this run has not written."""
+        return sorted(set(expected) - set(self.attempt(key).outputs))
+
+    def commit(self, store: Store, key: StageKey, parameters: Mapping[str, Any]) -> Entry | None:
+        """Commit this run's attempt at a stage; see ``commit_log.commit``."""
+        attempt = self.attempt(key)
+        manifest = Manifest(
+            family=key.family,
+            cycle=key.cycle,
+            stage=key.stage,
+            run_id=self.run_id,
+            outputs=attempt.outputs,
+            inputs=attempt.inputs,
+            parameters=dict(parameters),
+            code_revision=self.code_revision,
+            environment=dict(self.environment),
+            started_at=attempt.started_at,
+            ended_at=_now(),
+        )
+        entry = commit(store, manifest)
+        if entry is None:
+            # The attempt is gone, being equal to what was committed: from here on that is what is read.
+            del self._attempts[key]
+        return entry
+
+    def discard(self, store: Store, key: StageKey) -> None:
+        """Forget and remove this run's attempt at a stage."""
+        self._attempts.pop(key, None)
+        store.remove(key.attempt(self.run_id))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
