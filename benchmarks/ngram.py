@@ -3,8 +3,8 @@
     AL_BENCH_DATA=/folder/with/parquet python benchmarks/ngram.py [--quick]
 
 Each Parquet file of the folder has the columns ``text`` and ``label`` and is split 80/20 at random. Both methods get
-the same labels: ours holds a tenth of them out for early stopping and temperature, the baseline a tenth to choose C, and
-then trains on all. Without a folder the demo's news articles are measured.
+the same labels: ours holds a tenth of them out for early stopping and temperature, the baseline a tenth to choose C,
+and then trains on all. Without a folder the demo's news articles are measured.
 """
 
 import argparse
@@ -34,7 +34,7 @@ DATA_VARIABLE = "AL_BENCH_DATA"
 N_LABELS = 1_000
 SEEDS = 3
 CHOICES_OF_C = (1.0, 10.0)
-MAX_ITERATIONS = 300
+MAX_ITERATIONS = 100
 TEST_SHARE = 0.2
 VALIDATION_SHARE = 0.1
 

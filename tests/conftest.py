@@ -96,6 +96,7 @@ class Project:
 
 
 def make_project(path: Path) -> Project:
+    path.mkdir(exist_ok=True)
     shutil.copytree(ROOT / "conf", path / "conf", ignore=shutil.ignore_patterns("local"))
     (path / "conf" / "local").mkdir()
     shutil.copy(ROOT / "pyproject.toml", path)

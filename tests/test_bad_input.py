@@ -38,10 +38,7 @@ def write(path, rows):
 
 
 def pages(n, **columns):
-    return [
-        {"page_id": f"p{i}", "text": f"word{i} some text about topic{i % 5} and more of it", **columns}
-        for i in range(n)
-    ]
+    return [{"page_id": f"p{i}", "text": " ".join(f"word{i}x{k}" for k in range(12)), **columns} for i in range(n)]
 
 
 def test_a_missing_column_is_named_with_how_to_map_it(own, tmp_path):

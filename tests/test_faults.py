@@ -1,6 +1,7 @@
 """A run that fails or is killed anywhere, and is run again, ends where an undisturbed run ends."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,26 +29,53 @@ class FailAt:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    project = make_project(tmp_path_factory.mktemp("undisturbed"))
+def month(tmp_path_factory):
+    """A project whose monthly ran undisturbed."""
+    project = make_project(tmp_path_factory.mktemp("month"))
     project.only("topics")
     project.run("monthly")
+    return project
+
+
+@pytest.fixture(scope="module")
+def quarter(month, tmp_path_factory):
+    """The same after an undisturbed quarterly."""
+    project = copy_of(month, tmp_path_factory.mktemp("quarter") / "project")
     project.run("quarterly")
-    return project.state()
+    return project
+
+
+@pytest.fixture
+def begun(month, tmp_path):
+    """Returns a project in which everything before a pipeline has run."""
+
+    def begin(pipeline):
+        if pipeline == "quarterly":
+            return copy_of(month, tmp_path / "begun")
+        project = make_project(tmp_path / "begun")
+        project.only("topics")
+        return project
+
+    return begin
+
+
+def copy_of(project, path):
+    shutil.copytree(project.path, path)
+    return type(project)(path)
+
+
+def job_of(node):
+    return next(stage.job for stage in STAGES if node.startswith(f"topics.{stage.name}."))
 
 
 @pytest.mark.parametrize("node", NODES)
-def test_an_exception_in_any_node_is_repaired_by_running_again(project, undisturbed, node):
-    project.only("topics")
-    monthly = any(node.startswith(f"topics.{stage.name}.") for stage in STAGES if stage.job == "monthly")
-    if not monthly:
-        project.run("monthly")
+def test_an_exception_in_any_node_is_repaired_by_running_again(begun, month, quarter, node):
+    job = job_of(node)
+    project = begun(job)
     with pytest.raises(RunFailedError, match="injected"):
-        project.run("monthly" if monthly else "quarterly", hooks=(FailAt(node),))
-    if monthly:
-        project.run("monthly")
-    project.run("quarterly")
-    assert project.state() == undisturbed
+        project.run(job, hooks=(FailAt(node),))
+    project.run(job)
+    assert project.state() == {"monthly": month, "quarterly": quarter}[job].state()
 
 
 def test_a_broken_family_does_not_keep_the_others_from_their_result(project):
@@ -95,12 +123,10 @@ with KedroSession.create(Path(path), env="test", runtime_params={"cycle": cycle}
 
 
 @pytest.mark.parametrize("point", KILLS)
-def test_a_killed_run_is_repaired_by_running_again(project, undisturbed, point):
-    project.only("topics")
-    pipeline, target, function, when = KILLS[point]
-    if pipeline == "quarterly":
-        project.run("monthly")
-    arguments = [str(project.path), pipeline, target, function, str(when), CYCLE]
+def test_a_killed_run_is_repaired_by_running_again(begun, month, quarter, point):
+    job, target, function, when = KILLS[point]
+    project = begun(job)
+    arguments = [str(project.path), job, target, function, str(when), CYCLE]
     killed = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(SCRIPT), *arguments],
         cwd=project.path,
@@ -109,7 +135,5 @@ def test_a_killed_run_is_repaired_by_running_again(project, undisturbed, point):
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    if pipeline == "monthly":
-        project.run("monthly")
-    project.run("quarterly")
-    assert project.state() == undisturbed
+    project.run(job)
+    assert project.state() == {"monthly": month, "quarterly": quarter}[job].state()

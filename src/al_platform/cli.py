@@ -193,7 +193,7 @@ def import_predictions(
 
 @al.command()
 @click.option("--env", "-e", default="synthetic", show_default=True, help="Kedro configuration environment.")
-@click.option("--start", default="2025-01", show_default=True, help="First cycle, YYYY-MM.")
+@click.option("--start", default="2026-01", show_default=True, help="First cycle, YYYY-MM.")
 @click.option("--max-quarters", default=4, show_default=True, type=click.IntRange(min=1), help="Give up after these.")
 def loop(env: str, start: str, max_quarters: int) -> None:
     """Run months and quarters until a second-generation champion chooses the next batch."""

@@ -85,7 +85,7 @@ def print_status(status: Status, console: Console | None = None) -> None:
         table.add_row(row[0][0], *(text for _, text in row))
     console.print(table)
     if any(family["simulated"] for family in families.values()):
-        console.print("Annotators are simulated: the answers come from the corpus or a lexicon, not from people.")
+        console.print("Annotators are simulated: a program answered, from known or computed truth. No person did.")
     for name, family in families.items():
         if family["reason"]:
             console.print(f"{name}: {family['reason']}", highlight=False)

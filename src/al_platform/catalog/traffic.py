@@ -7,7 +7,6 @@ from typing import Any
 
 import ibis
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from al_platform.catalog.formats import read_parquet
@@ -43,15 +42,15 @@ class Traffic(StoreDataset):
 
 
 class Pages:
-    """The pages of one cycle, in files: read in batches, or by id."""
+    """The pages of one cycle, in files, read in batches or as an expression."""
 
     def __init__(self, files: list[Path]):
         self._files = files
-        self._dataset = ds.dataset(files, format="parquet") if _readable(files) else None
+        self._rows = sum(_rows(file) for file in files)
 
     def __len__(self) -> int:
         """Return the number of pages."""
-        return int(self._dataset.count_rows()) if self._dataset else 0
+        return self._rows
 
     def batches(self, rows: int) -> Iterator[pa.Table]:
         """Yield the pages in tables of at most ``rows`` rows, in stored order."""
@@ -59,24 +58,16 @@ class Pages:
             for batch in pq.ParquetFile(file).iter_batches(batch_size=rows):
                 yield conform(pa.Table.from_batches([batch]), PAGES, file.name)
 
-    def column(self, name: str) -> pa.ChunkedArray:
-        """Return one whole column."""
-        return self._table([name]).column(name)
-
-    def of(self, page_ids: list[str], columns: list[str] | None = None) -> pa.Table:
-        """Return the pages of these ids, in any order."""
-        return self._table(columns, filter=ds.field("page_id").isin(page_ids))
-
     def expression(self) -> ibis.Table:
         """Return all pages as an Ibis expression."""
-        if not self._files:
-            return ibis.memtable(PAGES.empty_table())
         return ibis.duckdb.connect().read_parquet([str(file) for file in self._files])
 
-    def _table(self, columns: list[str] | None, **scan: Any) -> pa.Table:
-        if self._dataset is None:
-            return PAGES.empty_table()
-        return self._dataset.to_table(columns=columns, **scan)
+
+def _rows(file: Path) -> int:
+    try:
+        return int(pq.read_metadata(file).num_rows)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise SchemaError(f"{file.name} is no readable Parquet file: {error}. Import the pages again.") from error
 
 
 def stored_pages(store: Store, cycle: str, traffic: Mapping[str, Any]) -> list[str]:
@@ -155,12 +146,3 @@ def truth_of(traffic_root: str, cycle: str, traffic: Mapping[str, Any], column: 
             )
         answers.update(zip(table.column("page_id").to_pylist(), table.column(column).to_pylist(), strict=True))
     return {page_id: values for page_id, values in answers.items() if values is not None}
-
-
-def _readable(files: list[Path]) -> bool:
-    for file in files:
-        try:
-            pq.read_metadata(file)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise SchemaError(f"{file.name} is no readable Parquet file: {error}. Import the pages again.") from error
-    return bool(files)

@@ -11,8 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
-from scipy.special import ndtr, ndtri
-from scipy.stats import t as student_t
+from scipy.special import ndtr, ndtri, stdtrit
 
 from al_platform.domain.errors import InputError
 from al_platform.domain.metrics import BoolArray, ClassCounts, FloatArray, checked_weights, macro_f1_of
@@ -221,7 +220,7 @@ def hajek(
     if values.dtype == np.bool_:
         low, high = _share_interval(mean, variance, weights, confidence)
     else:
-        half = float(student_t.ppf((1 + confidence) / 2, n - 1)) * np.sqrt(variance)
+        half = float(stdtrit(n - 1, (1 + confidence) / 2)) * np.sqrt(variance)
         low, high = mean - half, mean + half
     return Estimate(value=mean, low=float(low), high=float(high), n=n, set=set_name)
 

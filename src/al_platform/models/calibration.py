@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, softmax
 
 FloatArray = NDArray[np.floating[Any]]
@@ -43,6 +42,9 @@ def fit_temperature(logits: FloatArray, truth: BoolArray, is_multi: bool) -> flo
     A standard normal prior on its logarithm, worth one row, keeps a few rows that are all right from asking for
     certainty.
     """
+    # Scoring needs none of it, and it takes a third of a second to import.
+    from scipy.optimize import minimize_scalar
+
     n_rows = len(truth)
     if not n_rows:
         return 1.0

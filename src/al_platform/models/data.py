@@ -103,10 +103,8 @@ class NgramDataModule(L.LightningDataModule):
         """Return the batches of an epoch."""
         return _loader(self.train, BatchOrder(len(self.train), self.batch_size, self.seed))
 
-    def val_dataloader(self) -> DataLoader[SparseRows] | list[DataLoader[SparseRows]]:
-        """Return the validation batches, or no loader without validation rows."""
-        if not len(self.validation):
-            return []
+    def val_dataloader(self) -> DataLoader[SparseRows]:
+        """Return the validation batches."""
         return _loader(self.validation, BatchOrder(len(self.validation), self.batch_size))
 
 

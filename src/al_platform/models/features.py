@@ -4,14 +4,16 @@ No bucket and no embedding depends on the process or the platform, and none is l
 """
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from sklearn.feature_extraction.text import HashingVectorizer
-from sklearn.preprocessing import normalize
 
 from al_platform.models.options import NgramOptions
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import HashingVectorizer
 
 CHUNK_TEXTS = 512
 PROJECTION_SEED = 0x5EED_0F_7E47
@@ -65,8 +67,10 @@ def tfidf(counts: sp.csr_matrix, feature_ids: NDArray[np.int64], idf: NDArray[np
     indptr = np.concatenate([[0], np.cumsum(is_kept, dtype=np.int64)])[counts.indptr]
     columns = columns[is_kept]
     weights = (1 + np.log(counts.data[is_kept])) * idf[columns]
+    rows = np.repeat(np.arange(counts.shape[0]), np.diff(indptr))
+    lengths = np.sqrt(np.bincount(rows, weights**2, minlength=counts.shape[0]))
     shape = (counts.shape[0], len(feature_ids))
-    return normalize(sp.csr_matrix((weights, columns, indptr), shape=shape), copy=False)
+    return sp.csr_matrix(((weights / lengths[rows]).astype(np.float32), columns, indptr), shape=shape)
 
 
 def projection(feature_ids: NDArray[np.int64], embedding_dim: int) -> sp.csr_matrix:
@@ -85,7 +89,9 @@ def projection(feature_ids: NDArray[np.int64], embedding_dim: int) -> sp.csr_mat
 
 def project(features: sp.csr_matrix, matrix: sp.csr_matrix) -> NDArray[np.float16]:
     """Return ``features @ matrix`` with rows of length 1 (zeros where a text has no feature): (N, E)."""
-    return np.asarray(normalize((features @ matrix).toarray()), dtype=np.float16)
+    projected = (features @ matrix).toarray()
+    lengths = np.linalg.norm(projected, axis=1, keepdims=True)
+    return np.asarray(projected / np.where(lengths > 0, lengths, 1), dtype=np.float16)
 
 
 def embed_texts(texts: Sequence[str], options: NgramOptions) -> NDArray[np.float16]:
@@ -134,7 +140,10 @@ def _count_characters(texts: Sequence[str], options: NgramOptions) -> sp.csr_mat
     return words @ _hasher("char_wb", options.char_ngrams, options.n_features).transform(list(column))
 
 
-def _hasher(analyzer: str, ngrams: tuple[int, int], n_features: int) -> HashingVectorizer:
+def _hasher(analyzer: str, ngrams: tuple[int, int], n_features: int) -> "HashingVectorizer":
+    # scikit-learn takes a second to import, and commands like "kedro registry list" read no text.
+    from sklearn.feature_extraction.text import HashingVectorizer
+
     return HashingVectorizer(
         analyzer=analyzer,
         ngram_range=ngrams,

@@ -128,7 +128,7 @@ class NgramModule(L.LightningModule):
             losses = F.binary_cross_entropy_with_logits(
                 logits, batch.targets, pos_weight=self.class_weights, reduction="none"
             )
-            return (losses.mean(dim=1) * batch.weights).mean()
+            return (losses.sum(dim=1) * batch.weights).mean()
         losses = F.cross_entropy(logits, batch.targets, reduction="none")  # (B,)
         return (losses * (batch.targets @ self.class_weights) * batch.weights).mean()
 

@@ -57,8 +57,8 @@ class FitOptions(BaseModel):
 
     Attributes:
         max_epochs: Passes over the training rows; fewer when ``patience`` runs out.
-        min_epochs: Epochs before one may be kept as the best. While the rate is high the loss of a small validation
-            set jumps, and the luckiest early epoch cost up to 20 points.
+        min_epochs: The first epoch that may be kept as the best. While the rate is high the loss of a small validation
+            set jumps: 5 cost up to 2 points of macro-F1 on 20 topics, 1 up to 20 on rare classes.
         patience: Epochs without a lower validation loss before training stops.
         batch_size: Rows a step.
         learning_rate: First step size of the linear head; rows of length 1 allow a large one.
@@ -78,7 +78,7 @@ class FitOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_epochs: int = Field(default=15, ge=1)
-    min_epochs: int = Field(default=5, ge=1)
+    min_epochs: int = Field(default=10, ge=1)
     patience: int = Field(default=4, ge=1)
     batch_size: int = Field(default=64, ge=1)
     learning_rate: float = Field(default=3.0, gt=0)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from al_platform.models.data import NgramDataModule
 from al_platform.models.module import NgramModule
 from al_platform.models.options import FitOptions
 
@@ -30,7 +31,7 @@ HARMLESS_WARNINGS = (
 
 def run_trainer(
     module: NgramModule,
-    data: L.LightningDataModule,
+    data: NgramDataModule,
     options: FitOptions,
     callbacks: list[L.Callback],
     logger: "Logger | None",
@@ -47,6 +48,7 @@ def run_trainer(
             callbacks=callbacks,
             log_every_n_steps=1,
             num_sanity_val_steps=0,
+            limit_val_batches=1.0 if len(data.validation) else 0,
             enable_checkpointing=False,
             enable_model_summary=False,
             enable_progress_bar=False,

@@ -7,8 +7,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from al_platform.domain.errors import InputError
@@ -105,6 +103,10 @@ def _unit_rows(embeddings: NDArray[np.float64], page_ids: Sequence[str]) -> NDAr
 
 
 def _cluster(rows: NDArray[np.float64], size: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    # scikit-learn takes a second to import, and only a cold start clusters.
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
     # One thread: scikit-learn adds up the threads' partial sums in the order in which they finish.
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than clusters: rows are added

@@ -1,0 +1,124 @@
+"""Annotation by people who exchange files: batches out, answers in, each exactly once."""
+
+import json
+
+import pytest
+
+from al_platform.domain.cycles import shift_cycle
+from conftest import CYCLE
+
+NEXT = shift_cycle(CYCLE, 1)
+
+
+@pytest.fixture
+def people(project):
+    project.only("topics")
+    project.configure("parameters/topics.yml", {"topics": {"annotation": {"backend": "exchange"}}})
+    project.run("monthly")
+    return project
+
+
+def outbox(project):
+    return sorted((project.path / "data" / "test" / "labels" / "topics").rglob("outbox/*.jsonl"))
+
+
+def answer(project, name, tasks, label="sport", updated_at="2026-11-05T10:00:00Z"):
+    """Write an export of Label Studio in which one person gave these tasks a label."""
+    rows = [
+        {
+            "data": task["data"],
+            "annotations": [
+                {
+                    "id": number,
+                    "completed_by": 7,
+                    "was_cancelled": False,
+                    "created_at": "2026-11-05T09:00:00Z",
+                    "updated_at": updated_at,
+                    "result": [{"type": "choices", "value": {"choices": [label]}}],
+                }
+            ],
+        }
+        for number, task in enumerate(tasks)
+    ]
+    inbox = outbox(project)[0].parents[1] / "inbox"
+    inbox.mkdir(exist_ok=True)
+    (inbox / name).write_text(json.dumps(rows))
+
+
+def tasks(project):
+    return [json.loads(line) for line in outbox(project)[0].read_text().splitlines()]
+
+
+def test_a_monthly_run_does_not_wait_for_people(people):
+    status = people.status()
+    assert (status["annotated"], status["pending"]) == (0, 40)
+    assert status["splits"]["train"] > 0
+    assert not status["simulated"]
+
+
+def test_the_tasks_hold_the_page_but_neither_why_it_was_chosen_nor_what_the_model_thinks(people):
+    assert len(tasks(people)) == 40
+    for task in tasks(people):
+        assert {"page_id", "batch_id", "title", "text", "url"} <= set(task["data"])
+        assert "reason" not in task["data"]
+        assert "predictions" not in task
+
+
+def test_answers_that_come_later_are_taken_by_the_ingest_between_months(people):
+    answer(people, "export.json", tasks(people)[:30])
+    before = people.status()["splits"]
+    people.run("annotation_ingest")
+    people.run("preparation")
+    status = people.status()
+    assert (status["annotated"], status["pending"]) == (30, 10)
+    assert sum(status["splits"][name] for name in ("train", "validation", "audit")) > sum(
+        before[name] for name in ("train", "validation", "audit")
+    )
+
+
+def test_an_export_that_comes_twice_counts_once(people):
+    answer(people, "export.json", tasks(people)[:30])
+    people.run("annotation_ingest")
+    before = people.state()
+    answer(people, "export-again.json", tasks(people)[:30])
+    people.run("annotation_ingest")
+    after = people.state()
+    assert {k: v for k, v in after.items() if "platform" not in k} == {
+        k: v for k, v in before.items() if "platform" not in k
+    }
+
+
+def test_a_corrected_answer_replaces_the_first(people):
+    answer(people, "export.json", tasks(people)[:1], "sport")
+    people.run("annotation_ingest")
+    answer(people, "later.json", tasks(people)[:1], "tech", "2026-11-06T10:00:00Z")
+    people.run("annotation_ingest")
+    assert people.load("topics.labels")["values"].to_pylist() == [["tech"]]
+    assert people.load("topics.annotations").num_rows == 2
+
+
+def test_what_a_later_cycle_has_taken_an_earlier_one_does_not_take_again(people):
+    answer(people, "export.json", tasks(people)[:10])
+    people.run("monthly", cycle=NEXT)
+    assert people.load("topics.annotations", NEXT).num_rows == 10
+    people.run("annotation_ingest")
+    assert people.load("topics.annotations").num_rows == 0
+    assert people.load("topics.labels", NEXT)["cycle"].to_pylist() == [CYCLE] * 10
+
+
+def test_bad_answers_are_counted_and_the_good_ones_taken(people):
+    good = tasks(people)
+    answer(people, "export.json", good[:5])
+    answer(people, "outside.json", good[5:7], "cooking")
+    stranger = {"data": {"page_id": "never-sent", "batch_id": good[0]["data"]["batch_id"]}}
+    answer(people, "stranger.json", [stranger])
+    people.run("annotation_ingest")
+    report = people.load("topics.annotation_ingest_report")
+    assert (report["annotated"], report["quarantined"]) == (5, 3)
+
+
+def test_pages_that_wait_for_an_answer_are_not_sent_again(people):
+    people.run("monthly", cycle=NEXT)
+    first = {task["data"]["page_id"] for task in tasks(people)}
+    second = {json.loads(line)["data"]["page_id"] for line in outbox(people)[1].read_text().splitlines()}
+    assert not first & second
