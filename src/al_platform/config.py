@@ -5,7 +5,7 @@ validated before anything runs, whichever stages the run holds.
 """
 
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,7 +77,7 @@ class FamilyConfigLoader(OmegaConfigLoader):
         """The names in ``families.yml``."""
         return parse_families(self["families"])
 
-    @property
+    @cached_property
     def validated_globals(self) -> Globals:
         """The content of ``globals.yml`` with its defaults.
 
