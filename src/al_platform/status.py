@@ -9,7 +9,7 @@ from al_platform.catalog.champion import champion_log
 from al_platform.catalog.formats import format_named
 from al_platform.catalog.outputs import read_output
 from al_platform.config import FamilyConfigLoader
-from al_platform.domain.cycles import shift_cycle
+from al_platform.domain.cycles import MONTHS_PER_QUARTER, months_between, shift_cycle
 from al_platform.stages import STAGES, Stage
 from al_platform.storage.commit_log import history
 from al_platform.storage.store import open_store
@@ -129,6 +129,10 @@ def next_command(status: Status) -> str:
     if None in cycles or any(family["splits"] is None for family in families):
         return "kedro run --pipelines=monthly"
     cycle = max(cycles)
-    if any(family["evaluated"] != cycle for family in families):
+    if any(_is_quarterly_due(family["evaluated"], cycle) for family in families):
         return f"kedro run --pipelines=quarterly --params cycle={cycle}"
     return f"kedro run --pipelines=monthly --params cycle={shift_cycle(cycle, 1)}"
+
+
+def _is_quarterly_due(evaluated: str | None, cycle: str) -> bool:
+    return evaluated is None or months_between(evaluated, cycle) >= MONTHS_PER_QUARTER

@@ -12,7 +12,7 @@ from al_platform.catalog.outputs import StageOutput, StoreDataset
 from al_platform.domain.errors import CommitConflictError, StoreError
 from al_platform.models.classifier import Classifier
 from al_platform.models.model import TRAINING_RECORD, Model, TrainedModel, directory_digest
-from al_platform.storage.commit_log import Input, append, entries, to_json
+from al_platform.storage.commit_log import Input, StageKey, append, entries, head, to_json
 from al_platform.storage.store import Store, open_store, temporary_folder
 
 
@@ -124,7 +124,8 @@ class ChampionLog(StoreDataset):
         return log
 
     def _exists(self) -> bool:
-        return True
+        # Not "is there a log": a run of what is missing must still carry out this cycle's verdict.
+        return head(self.store, StageKey(self.family, self.cycle, "promotion")) is not None
 
 
 def champion_log(store: Store, family: str) -> list[ChampionEntry]:

@@ -1,0 +1,51 @@
+import pytest
+from rich.console import Console
+
+from al_platform.status import next_command, print_status, public_status
+
+
+def family(**known):
+    unknown = dict.fromkeys(
+        ("cycle", "pool", "candidates", "batch", "annotated", "pending", "agreement", "simulated", "splits", "evaluated",
+         "metrics", "verdict", "reason", "champion")
+    )  # fmt: skip
+    return {**unknown, **known}
+
+
+SPLITS = {"train": 5, "validation": 1, "golden": 2, "audit": 1, "control": 0, "excluded": 3}
+
+
+@pytest.mark.parametrize(
+    ("found", "command"),
+    [
+        (family(), "kedro run --pipelines=monthly"),
+        (family(cycle="2026-10", splits=SPLITS), "kedro run --pipelines=quarterly --params cycle=2026-10"),
+        (
+            family(cycle="2026-12", splits=SPLITS, evaluated="2026-10"),
+            "kedro run --pipelines=monthly --params cycle=2027-01",
+        ),
+        (
+            family(cycle="2027-01", splits=SPLITS, evaluated="2026-10"),
+            "kedro run --pipelines=quarterly --params cycle=2027-01",
+        ),
+    ],
+)
+def test_the_next_command_is_the_month_after_or_the_quarter_when_it_is_due(found, command):
+    assert next_command({"families": {"topics": found}}) == command
+
+
+def test_json_holds_the_four_sets_and_null_for_what_has_not_run():
+    shown = public_status({"families": {"topics": family(cycle="2026-10", splits=SPLITS)}})["families"]["topics"]
+    assert shown["splits"] == {"train": 5, "validation": 1, "golden": 2, "audit": 1}
+    assert shown["verdict"] is None
+    assert shown["metrics"] is None
+
+
+def test_the_table_fits_eighty_columns_and_says_where_annotators_are_simulated():
+    console = Console(width=80, record=True)
+    found = family(cycle="2026-10", splits=SPLITS, simulated=True, batch={"total": 60, "by_reason": {"audit": 60}})
+    print_status({"families": dict.fromkeys(("topics", "brand_safety", "sentiment"), found)}, console)
+    text = console.export_text()
+    assert max(map(len, text.splitlines()[:12])) <= 80
+    assert "brand_safety" in text
+    assert "Annotators are simulated" in text
