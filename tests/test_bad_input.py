@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from al_platform.cli import al
 from al_platform.domain.errors import ConfigError
 from al_platform.runner import RunFailedError
-from conftest import CYCLE
+from temporary_project import CYCLE
 
 ENV = ("--env", "test")
 
@@ -209,3 +209,78 @@ def test_a_mistyped_parameter_of_a_stage_that_does_not_run_stops_the_run_before_
     with pytest.raises(ConfigError, match="Did you mean 'margin'"):
         project.run("scoring", parameters={"sentiment": {"evaluation": {"gate": {"margins": 0.1}}}})
     assert not (project.path / "data" / "test").exists()
+
+
+def test_your_data_does_not_mix_with_a_simulated_source(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(project.path)
+    result = call("import-pages", write(tmp_path / "x.parquet", pages(3)), "--cycle", CYCLE)
+    assert result.exit_code == 1
+    assert "docs/own-data.md" in result.output
+
+
+def test_an_import_corrected_by_an_option_is_taken(own, tmp_path):
+    own.configure("parameters/topics.yml", {"topics": {"taxonomy": {"task": "multi", "labels": ["a", "b"]}}})
+    file = write(
+        tmp_path / "x.parquet", [{**row, "values": "a|b" if row["page_id"] == "p1" else "a"} for row in pages(2)]
+    )
+    assert "1 labels of topics taken" in call("import-labels", file, "--family", "topics").output
+    assert "2 labels of topics taken" in call("import-labels", file, "--family", "topics", "--separator", "|").output
+
+
+def test_a_missing_label_is_not_taken_for_none_of_them(own, tmp_path):
+    own.configure("parameters/topics.yml", {"topics": {"taxonomy": {"task": "multi", "labels": ["a", "b"]}}})
+    rows = [{**row, "values": values} for row, values in zip(pages(3), (None, [], ["a"]), strict=True)]
+    result = call("import-labels", write(tmp_path / "x.parquet", rows), "--family", "topics")
+    assert "2 labels of topics taken" in result.output
+    assert "1 no_label" in result.output
+
+
+def test_a_bad_row_does_not_make_the_good_row_of_the_same_page_a_duplicate(own, tmp_path):
+    rows = [{**pages(1)[0], "values": label} for label in ("spoort", "sport")]
+    result = call("import-labels", write(tmp_path / "x.parquet", rows), "--family", "topics")
+    assert "1 labels of topics taken" in result.output
+    assert "1 label_outside_taxonomy" in result.output
+
+
+def test_csv_ids_and_labels_stay_as_they_are_written(own, tmp_path):
+    own.configure("parameters/topics.yml", {"topics": {"taxonomy": {"task": "single", "labels": ["true", "false"]}}})
+    (tmp_path / "x.csv").write_text("nr,text,verdict\n007,three good words,true\n")
+    call("import-labels", tmp_path / "x.csv", "--family", "topics", "--map", "page_id=nr", "--map", "values=verdict")
+    assert own.load("topics.imported_labels").select(["page_id", "values"]).to_pylist() == [
+        {"page_id": "007", "values": ["true"]}
+    ]
+
+
+def test_files_whose_other_columns_differ_in_type_go_together(own, tmp_path):
+    for number, score in enumerate((1, 0.5)):
+        row = {"page_id": f"p{number}", "text": "three good words", "values": "sport", "score": score}
+        call("import-labels", write(tmp_path / f"{number}.parquet", [row]), "--family", "topics")
+    assert own.load("topics.imported_labels").num_rows == 2
+
+
+def test_predictions_that_are_no_numbers_are_refused_by_column(own, tmp_path):
+    header = "page_id,business,entertainment,politics,sport,tech\n"
+    (tmp_path / "x.csv").write_text(header + "a,n.a.,0.1,0.1,0.1,0.1\n")
+    arguments = ("--family", "topics", "--cycle", CYCLE, "--model-version", "v7")
+    result = call("import-predictions", tmp_path / "x.csv", *arguments)
+    assert result.exit_code == 1
+    assert "Column 'business' must hold probabilities" in result.output
+
+
+def test_a_log_about_other_pages_says_so(own, tmp_path):
+    call("import-pages", write(tmp_path / "x.parquet", pages(20)), "--cycle", CYCLE)
+    rows = [{"page_id": f"other{i}", "probabilities": [0.2] * 5} for i in range(20)]
+    arguments = ("--family", "topics", "--cycle", CYCLE, "--model-version", "v7")
+    call("import-predictions", write(tmp_path / "y.parquet", rows), *arguments)
+    with pytest.raises(RunFailedError, match="None of the 20 imported predictions is about one of the 20 pages"):
+        own.run("scoring")
+
+
+def test_pages_without_a_true_answer_are_counted_and_left_by_simulated_annotators(own, tmp_path):
+    own.configure("parameters/topics.yml", {"topics": {"selection": {"budget": 10, "domain_share": None}}})
+    rows = pages(30, truth_topics="sport")
+    rows[0]["truth_topics"], rows[1]["truth_topics"] = None, "cooking"
+    result = call("import-pages", write(tmp_path / "x.parquet", rows), "--cycle", CYCLE)
+    assert "2 pages have no valid answer in truth_topics" in result.output
+    own.run("monthly")
+    assert own.status()["annotated"] >= 8

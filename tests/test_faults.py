@@ -13,7 +13,7 @@ from kedro.framework.hooks import hook_impl
 from al_platform.pipeline_registry import instantiate
 from al_platform.runner import RunFailedError
 from al_platform.stages import STAGES
-from conftest import CYCLE, make_project
+from temporary_project import CYCLE, make_project
 
 NODES = [node.name for stage in STAGES for node in instantiate("topics", stage).nodes]
 

@@ -1,11 +1,12 @@
 """Annotation by people who exchange files: batches out, answers in, each exactly once."""
 
 import json
+import shutil
 
 import pytest
 
 from al_platform.domain.cycles import shift_cycle
-from conftest import CYCLE
+from temporary_project import CYCLE
 
 NEXT = shift_cycle(CYCLE, 1)
 
@@ -19,7 +20,8 @@ def people(project):
 
 
 def outbox(project):
-    return sorted((project.path / "data" / "test" / "labels" / "topics").rglob("outbox/*.jsonl"))
+    # The place that docs/own-data.md names.
+    return sorted((project.path / "data/test/labels/topics/platform/exchange/outbox").glob("*.jsonl"))
 
 
 def answer(project, name, tasks, label="sport", updated_at="2026-11-05T10:00:00Z"):
@@ -122,3 +124,49 @@ def test_pages_that_wait_for_an_answer_are_not_sent_again(people):
     first = {task["data"]["page_id"] for task in tasks(people)}
     second = {json.loads(line)["data"]["page_id"] for line in outbox(people)[1].read_text().splitlines()}
     assert not first & second
+
+
+def ledger(project):
+    return project.load("topics.split_ledger").to_pylist()
+
+
+def test_labels_that_come_within_the_month_change_no_assignment(people):
+    before = ledger(people)
+    answer(people, "export.json", tasks(people))
+    people.run("annotation_ingest")
+    people.run("preparation")
+    after = ledger(people)
+    assert len(after) > len(before)
+    assert [row for row in after if row in before] == before
+    assert len({row["page_id"] for row in after}) == len(after)
+
+
+def test_a_quarter_that_is_run_again_on_more_labels_supersedes_its_own_promotion(people):
+    people.run("quarterly")
+    first = people.status()["champion"]
+    answer(people, "export.json", tasks(people), "sport")
+    for pipeline in ("annotation_ingest", "preparation", "quarterly"):
+        people.run(pipeline)
+    second = people.status()
+    assert first is not None
+    assert second["verdict"] == "promote"
+    assert second["champion"] != first
+
+
+def test_an_ingest_before_the_months_batch_takes_the_answers_of_the_month_before(people):
+    answer(people, "export.json", tasks(people)[:10])
+    people.run("annotation_ingest", cycle=NEXT)
+    assert people.load("topics.annotations", NEXT).num_rows == 10
+
+
+def test_a_batch_that_was_sent_but_not_committed_is_not_sent_again(people):
+    selection = people.path / "data/test/labels/topics" / CYCLE / "selection"
+    shutil.rmtree(selection / "log")
+    people.run("scoring", cycle=NEXT)
+    people.run("selection", cycle=NEXT)
+    first = {task["data"]["page_id"] for task in tasks(people)}
+    second = set(people.load("topics.batch", NEXT)["page_id"].to_pylist())
+    assert not first & second
+    answer(people, "export.json", tasks(people))
+    people.run("annotation_ingest", cycle=NEXT)
+    assert set(people.load("topics.labels", NEXT)["reason"].to_pylist()) >= {"audit", "cold_start"}

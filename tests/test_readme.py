@@ -1,5 +1,6 @@
 """The README's commands, run as they stand there."""
 
+import json
 import os
 import re
 import shlex
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from conftest import ROOT, make_project
+from temporary_project import ROOT, make_project
 
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -47,13 +48,18 @@ def test_every_target_is_described_and_short():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     project = make_project(tmp_path_factory.mktemp("readme"))
-    texts = [" ".join(f"word{i}x{k}" for k in range(12)) for i in range(30)]
-    urls = [f"https://site.example/{i}" for i in range(30)]
+    texts = [" ".join(f"word{i}x{k}" for k in range(12)) for i in range(60)]
+    urls = [f"https://site.example/{i}" for i in range(60)]
     pq.write_table(pa.table({"url": urls, "body": texts}), project.path / "pages.parquet")
-    rows = [f'"{url}","{text}","sport"' for url, text in zip(urls, texts, strict=True)]
+    rows = [f'"{url}","{text}","sport"' for url, text in zip(urls[:30], texts[:30], strict=True)]
     (project.path / "labelled.csv").write_text("\n".join(["url,text,category", *rows]) + "\n")
-    scores = {"page_id": ["a", "b"], "probabilities": [[0.2] * 5] * 2}
-    pq.write_table(pa.table(scores), project.path / "scores.parquet")
+    scores = [json.dumps({"url": url, "probabilities": [0.2] * 5}) for url in urls]
+    (project.path / "scores.jsonl").write_text("\n".join(scores) + "\n")
+    project.env = "mine"
+    project.configure("globals.yml", {"root": "data/mine", "traffic": {"source": "imported"}})
+    project.only("topics")
+    settings = {"annotation": {"backend": "exchange"}, "selection": {"budget": 10, "domain_share": None}}
+    project.configure("parameters/topics.yml", {"topics": settings})
     return project.path
 
 

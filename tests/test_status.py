@@ -3,13 +3,18 @@ from rich.console import Console
 
 from al_platform.status import next_command, print_status, public_status
 
+KEYS = (
+    *("cycle", "pool", "candidates", "batch", "annotated", "pending", "agreement", "simulated"),
+    *("splits", "evaluated", "metrics", "verdict", "reason", "champion", "loosened", "promoted_in"),
+)
+
 
 def family(**known):
-    unknown = dict.fromkeys(
-        ("cycle", "pool", "candidates", "batch", "annotated", "pending", "agreement", "simulated", "splits", "evaluated",
-         "metrics", "verdict", "reason", "champion")
-    )  # fmt: skip
-    return {**unknown, **known}
+    return {**dict.fromkeys(KEYS), **known}
+
+
+def status(env=None, **families):
+    return {"families": families, "environment": {"env": env}}
 
 
 SPLITS = {"train": 5, "validation": 1, "golden": 2, "audit": 1, "control": 0, "excluded": 3}
@@ -21,21 +26,26 @@ SPLITS = {"train": 5, "validation": 1, "golden": 2, "audit": 1, "control": 0, "e
         (family(), "kedro run --pipelines=monthly"),
         (family(cycle="2026-10", splits=SPLITS), "kedro run --pipelines=quarterly --params cycle=2026-10"),
         (
-            family(cycle="2026-12", splits=SPLITS, evaluated="2026-10"),
+            family(cycle="2026-12", splits=SPLITS, promoted_in="2026-10"),
             "kedro run --pipelines=monthly --params cycle=2027-01",
         ),
         (
-            family(cycle="2027-01", splits=SPLITS, evaluated="2026-10"),
+            family(cycle="2027-01", splits=SPLITS, promoted_in="2026-10"),
             "kedro run --pipelines=quarterly --params cycle=2027-01",
         ),
     ],
 )
 def test_the_next_command_is_the_month_after_or_the_quarter_when_it_is_due(found, command):
-    assert next_command({"families": {"topics": found}}) == command
+    assert next_command(status(topics=found)) == command
+
+
+def test_the_next_command_names_the_environment_and_repeats_the_month_that_is_not_finished():
+    found = status("mine", topics=family(cycle="2026-09"))
+    assert next_command(found) == "kedro run --pipelines=monthly --params cycle=2026-09 --env mine"
 
 
 def test_json_holds_the_four_sets_and_null_for_what_has_not_run():
-    shown = public_status({"families": {"topics": family(cycle="2026-10", splits=SPLITS)}})["families"]["topics"]
+    shown = public_status(status(topics=family(cycle="2026-10", splits=SPLITS)))["families"]["topics"]
     assert shown["splits"] == {"train": 5, "validation": 1, "golden": 2, "audit": 1}
     assert shown["verdict"] is None
     assert shown["metrics"] is None
@@ -44,7 +54,7 @@ def test_json_holds_the_four_sets_and_null_for_what_has_not_run():
 def test_the_table_fits_eighty_columns_and_says_where_annotators_are_simulated():
     console = Console(width=80, record=True)
     found = family(cycle="2026-10", splits=SPLITS, simulated=True, batch={"total": 60, "by_reason": {"audit": 60}})
-    print_status({"families": dict.fromkeys(("topics", "brand_safety", "sentiment"), found)}, console)
+    print_status(status(topics=found, brand_safety=found, sentiment=found), console)
     text = console.export_text()
     assert max(map(len, text.splitlines()[:12])) <= 80
     assert "brand_safety" in text

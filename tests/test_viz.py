@@ -12,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from conftest import CYCLE, make_project
+from temporary_project import CYCLE, make_project
 
 pytestmark = pytest.mark.real
 

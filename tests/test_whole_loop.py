@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 import pytest
 
 from al_platform.domain.cycles import shift_cycle
-from conftest import CYCLE, make_project
+from temporary_project import CYCLE, make_project
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +132,7 @@ def test_a_filtered_run_that_lacks_nodes_of_a_stage_commits_nothing(project, cap
     project.run("selection", node_names=["topics.selection.select_batch", "topics.selection.seal_batch"])
     assert project.head("topics", "scoring") is not None
     assert project.head("topics", "selection") is None
+    assert not list((project.path / "data/test/labels/topics" / CYCLE).rglob("attempts/*/*"))
 
 
 def test_a_stage_of_one_family_runs_by_its_namespace(project):

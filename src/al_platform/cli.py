@@ -6,6 +6,7 @@ Everything heavy is imported inside the commands, so that ``kedro --help`` stays
 import copy
 import functools
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from al_platform.config import FamilyConfigLoader
     from al_platform.importing import Imported
+    from al_platform.stages import DataClass
     from al_platform.storage.store import Store
 
 
@@ -99,32 +101,44 @@ _ID = click.option(
 )
 
 
+_SEPARATOR = click.option(
+    "--separator", default=None, help="What stands between several labels in one string, for instance '|'."
+)
+
+
 @al.command("import-pages")
 @_FILE
 @_CYCLE
 @_MAP
 @_ID
+@_SEPARATOR
 @env_option
-def import_pages(file: Path, cycle: str, mapping: tuple[str, ...], id_rule: str, env: str | None) -> None:
-    """Bring in a month's pages from FILE (CSV, JSONL or Parquet)."""
+def import_pages(
+    file: Path, cycle: str, mapping: tuple[str, ...], id_rule: str, separator: str | None, env: str | None
+) -> None:
+    """Bring in a month's pages from FILE (CSV, JSONL or Parquet).
+
+    A column truth_FAMILY holds true answers; only simulated annotators read it, --separator divides its labels.
+    """
     from al_platform import importing
     from al_platform.catalog.formats import read_parquet
-    from al_platform.catalog.traffic import has_table
     from al_platform.domain.cycles import parse_cycle
-    from al_platform.storage.store import open_store
 
+    target = _Target.of(env, "traffic", f"{parse_cycle(cycle)}/pages", f"pages of {cycle}")
     table = _read(file, mapping, id_rule)
-    store, folder = open_store(_loader(env).root("traffic")), f"{parse_cycle(cycle)}/pages"
+    digest = importing.table_digest(table, separator)
+    if target.has(digest, file):
+        return
     known = [
         page_id
-        for stored in store.list(folder)
-        for page_id in read_parquet(store.local(stored)).column("page_id").to_pylist()
+        for stored in target.store.list(target.folder)
+        for page_id in read_parquet(target.store.local(stored)).column("page_id").to_pylist()
     ]
-    digest = importing.table_digest(table)
-    if has_table(store, folder, digest):
-        click.echo(f"{file.name} is imported for {cycle} already; nothing was added.")
-        return
-    _store(store, folder, importing.check_pages(table, known), digest, f"pages of {cycle}")
+    imported = importing.check_pages(table, known, separator)
+    target.add(imported, digest)
+    for family in target.loader.families:
+        if unusable := importing.unusable_truth(imported.table, family, _taxonomy(target.loader, family)):
+            click.echo(f"{unusable:,} pages have no valid answer in truth_{family}; simulated annotators leave them.")
 
 
 @al.command("import-labels")
@@ -132,7 +146,7 @@ def import_pages(file: Path, cycle: str, mapping: tuple[str, ...], id_rule: str,
 @_FAMILY
 @_MAP
 @_ID
-@click.option("--separator", default=None, help="What stands between several labels in one string, for instance '|'.")
+@_SEPARATOR
 @env_option
 def import_labels(
     file: Path, family: str, mapping: tuple[str, ...], id_rule: str, separator: str | None, env: str | None
@@ -140,17 +154,13 @@ def import_labels(
     """Bring in labelled pages of a family from FILE (CSV, JSONL or Parquet; columns text and values)."""
     from al_platform import importing
     from al_platform.catalog.labels import labels_folder
-    from al_platform.catalog.traffic import has_table
-    from al_platform.storage.store import open_store
 
-    loader = _loader(env)
-    taxonomy = _taxonomy(loader, family)
+    target = _Target.of(env, "labels", labels_folder(family), f"labels of {family}")
+    taxonomy = _taxonomy(target.loader, family)
     table = _read(file, mapping, id_rule)
-    store, folder, digest = open_store(loader.root("labels")), labels_folder(family), importing.table_digest(table)
-    if has_table(store, folder, digest):
-        click.echo(f"{file.name} is imported for {family} already; nothing was added.")
-        return
-    _store(store, folder, importing.check_labels(table, taxonomy, separator), digest, f"labels of {family}")
+    digest = importing.table_digest(table, separator, taxonomy)
+    if not target.has(digest, file):
+        target.add(importing.check_labels(table, taxonomy, separator), digest)
 
 
 @al.command("import-predictions")
@@ -174,21 +184,17 @@ def import_predictions(
 ) -> None:
     """Bring in the log of a production model: its predictions take the champion's place in scoring."""
     from al_platform import importing
-    from al_platform.catalog.traffic import has_table, predictions_folder
+    from al_platform.catalog.traffic import predictions_folder
     from al_platform.domain.cycles import parse_cycle
-    from al_platform.storage.store import open_store
 
-    loader = _loader(env)
-    taxonomy = _taxonomy(loader, family)
-    table = _read(file, mapping, id_rule)
+    folder = predictions_folder(family, parse_cycle(cycle))
+    target = _Target.of(env, "traffic", folder, f"predictions of {family} {cycle}")
+    taxonomy = _taxonomy(target.loader, family)
     order = [label.strip() for label in label_order.split(",")] if label_order else None
-    store, folder = open_store(loader.root("traffic")), predictions_folder(family, parse_cycle(cycle))
-    digest = importing.table_digest(table)
-    if has_table(store, folder, digest):
-        click.echo(f"{file.name} is imported for {family} {cycle} already; nothing was added.")
-        return
-    imported = importing.check_predictions(table, taxonomy, order, model_version)
-    _store(store, folder, imported, digest, f"predictions of {family} {cycle}")
+    table = _read(file, mapping, id_rule)
+    digest = importing.table_digest(table, order, model_version, taxonomy)
+    if not target.has(digest, file):
+        target.add(importing.check_predictions(table, taxonomy, order, model_version), digest)
 
 
 @al.command()
@@ -213,10 +219,9 @@ def _loader(env: str | None) -> "FamilyConfigLoader":
     from kedro.framework.project import settings
 
     from al_platform.config import FamilyConfigLoader
+    from al_platform.settings import CONFIG_LOADER_ARGS
 
-    return FamilyConfigLoader(
-        conf_source=str(_project() / settings.CONF_SOURCE), env=env, **settings.CONFIG_LOADER_ARGS
-    )
+    return FamilyConfigLoader(conf_source=str(_project() / settings.CONF_SOURCE), env=env, **CONFIG_LOADER_ARGS)
 
 
 def _taxonomy(loader: "FamilyConfigLoader", family: str) -> Any:
@@ -236,14 +241,47 @@ def _read(file: Path, mapping: tuple[str, ...], id_rule: str) -> "pa.Table":
     for ours, equals, theirs in pairs:
         if not (ours and equals and theirs):
             raise click.BadParameter(f"{ours + equals + theirs!r} is not of the form OURS=THEIRS.", param_hint="--map")
-    return importing.with_page_ids(importing.read_file(file, {ours: theirs for ours, _, theirs in pairs}), id_rule)
+    names = {ours: theirs for ours, _, theirs in pairs}
+    return importing.with_page_ids(importing.read_file(file, names, id_rule), id_rule)
 
 
-def _store(store: "Store", folder: str, imported: "Imported", digest: str, what: str) -> None:
-    from al_platform import importing
+@dataclass(frozen=True)
+class _Target:
+    """Where imported rows go, and what they are called."""
 
-    quarantine = importing.store_imported(store, folder, imported, digest)
-    click.echo(f"{imported.table.num_rows:,} {what} taken.")
-    if quarantine:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in imported.reasons.items())
-        click.echo(f"{imported.quarantine.num_rows:,} rows set aside ({reasons}): {quarantine}")
+    loader: "FamilyConfigLoader"
+    store: "Store"
+    folder: str
+    what: str
+
+    @classmethod
+    def of(cls, env: str | None, data_class: "DataClass", folder: str, what: str) -> "_Target":
+        from al_platform.catalog.traffic import IMPORTED
+        from al_platform.domain.errors import ConfigError
+        from al_platform.storage.store import open_store
+
+        loader = _loader(env)
+        if (source := loader.validated_globals.traffic.source) != IMPORTED:
+            raise ConfigError(
+                f"The environment {env or 'local'!r} takes its traffic from {source!r}, and your data must not mix "
+                f"with it. Make an environment with 'traffic: {{source: imported}}' and a root of its own, as "
+                f"docs/own-data.md shows, and give its name with --env."
+            )
+        return cls(loader, open_store(loader.root(data_class)), folder, what)
+
+    def has(self, digest: str, file: Path) -> bool:
+        from al_platform.catalog.traffic import has_table
+
+        is_there = has_table(self.store, self.folder, digest)
+        if is_there:
+            click.echo(f"{file.name} is imported already; nothing was added to the {self.what}.")
+        return is_there
+
+    def add(self, imported: "Imported", digest: str) -> None:
+        from al_platform import importing
+
+        quarantine = importing.store_imported(self.store, self.folder, imported, digest)
+        click.echo(f"{imported.table.num_rows:,} {self.what} taken.")
+        if quarantine:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in imported.reasons.items())
+            click.echo(f"{imported.quarantine.num_rows:,} rows set aside ({reasons}): {quarantine}")

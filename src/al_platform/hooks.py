@@ -14,6 +14,7 @@ from kedro.pipeline.node import Node
 from al_platform import families
 from al_platform.catalog.outputs import StageOutput, StoreDataset
 from al_platform.stages import STAGE
+from al_platform.storage.commit_log import StageKey
 from al_platform.storage.run import Run
 
 LOG = logging.getLogger("al_platform")
@@ -57,48 +58,51 @@ class CommitHooks:
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, node: Node) -> None:
         """Record what the node's stage read."""
-        dataset = self._catalog.get(dataset_name)
-        key = self._key(node)
-        if self._run and key and isinstance(dataset, StoreDataset) and dataset.source:
-            self._run.attempt(key).inputs[dataset_name] = dataset.source
+        dataset, report = self._catalog.get(dataset_name), self._report_of(node)
+        if self._run and report and isinstance(dataset, StoreDataset) and dataset.source:
+            self._run.attempt(report.key, report.store).inputs[dataset_name] = dataset.source
 
     @hook_impl
-    def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
+    def after_dataset_saved(self, dataset_name: str) -> None:
         """Commit the stage whose report this is."""
         dataset = self._catalog.get(dataset_name)
         if isinstance(dataset, StageOutput) and dataset.name == STAGE[dataset.key.stage].report:
-            self._commit(dataset)
+            self._commit(dataset.key)
 
     @hook_impl
     def on_node_error(self, node: Node) -> None:
         """Remove what the failed stage had written so far."""
-        key = self._key(node)
-        store = self._store(node)
-        if self._run and key and store:
-            self._run.discard(store, key)
+        report = self._report_of(node)
+        if self._run and report:
+            self._run.discard(report.key)
 
-    def _commit(self, dataset: StageOutput) -> None:
-        assert self._run is not None
-        key = dataset.key
-        if missing := self._run.missing(key, STAGE[key.stage].outputs):
-            LOG.warning(
-                "%s of %s %s is not committed: this run was filtered and did not write %s.",
-                *(key.stage, key.family, key.cycle, ", ".join(missing)),
-            )
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Remove what a filtered run wrote of stages that it did not finish, and say so."""
+        self._discard_unfinished()
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """The same after a failure."""
+        self._discard_unfinished()
+
+    def _commit(self, key: StageKey) -> None:
+        if self._run is None or self._run.missing(key, STAGE[key.stage].outputs):
             return
-        parameters = self._parameters.get(key.family, {})
-        entry = self._run.commit(dataset.store, key, parameters)
-        LOG.info(
-            "%s %s %s: %s", key.family, key.cycle, key.stage, f"commit {entry.number}" if entry else "nothing changed"
-        )
+        entry = self._run.commit(key, self._parameters.get(key.family, {}))
+        done = f"commit {entry.number}" if entry else "nothing changed"
+        LOG.info("%s %s %s: %s", key.family, key.cycle, key.stage, done)
 
-    def _key(self, node: Node) -> Any:
-        dataset = self._report_of(node)
-        return dataset.key if dataset else None
-
-    def _store(self, node: Node) -> Any:
-        dataset = self._report_of(node)
-        return dataset.store if dataset else None
+    def _discard_unfinished(self) -> None:
+        for key in self._run.uncommitted() if self._run else []:
+            missing = self._run.missing(key, STAGE[key.stage].outputs) if self._run else []
+            LOG.warning(
+                "%s %s %s is not committed: this run did not write %s. Run the whole stage: %s",
+                *(key.family, key.cycle, key.stage, ", ".join(missing)),
+                f"kedro run --namespaces {key.family}.{key.stage}",
+            )
+            if self._run:
+                self._run.discard(key)
 
     def _report_of(self, node: Node) -> StageOutput | None:
         family, _, stage = (node.namespace or "").partition(".")
@@ -129,7 +133,7 @@ class ReportHooks:
     def _print(self) -> None:
         from al_platform.status import print_status, read_status
 
-        print_status(read_status(self._loader))
+        print_status(read_status(self._loader, self._loader.cycle))
 
 
 def code_revision(project: Path) -> str | None:

@@ -16,6 +16,7 @@ from al_platform.storage.store import open_store
 
 Status = dict[str, dict[str, Any]]
 SETS = ("train", "validation", "golden", "audit")
+PROSE = ("reason", "loosened", "promoted_in")
 
 
 def read_status(loader: FamilyConfigLoader, cycle: str | None = None) -> Status:
@@ -24,7 +25,10 @@ def read_status(loader: FamilyConfigLoader, cycle: str | None = None) -> Status:
     Monthly figures are those of ``cycle``, by default the newest with any commit; the verdict and its figures are those
     of the newest evaluation up to that cycle. What has not run is None.
     """
-    return {"families": {family: _family_status(loader, family, cycle) for family in loader.families}}
+    return {
+        "families": {family: _family_status(loader, family, cycle) for family in loader.families},
+        "environment": {"env": loader.env},
+    }
 
 
 def public_status(status: Status) -> Status:
@@ -35,7 +39,7 @@ def public_status(status: Status) -> Status:
 
 def _public_family(family: dict[str, Any]) -> dict[str, Any]:
     splits = family["splits"]
-    kept = {name: value for name, value in family.items() if name != "reason"}
+    kept = {name: value for name, value in family.items() if name not in PROSE}
     return {**kept, "splits": {name: splits[name] for name in SETS} if splits else None}
 
 
@@ -44,7 +48,7 @@ def _family_status(loader: FamilyConfigLoader, family: str, cycle: str | None) -
     known = [found for stage in STAGES if stage.job == "monthly" for found in reports[stage.name]]
     shown = cycle or max(known, default=None)
     month = {name: by_cycle.get(shown or "", {}) for name, by_cycle in reports.items()}
-    evaluated = max((found for found in reports["evaluation"] if shown is None or found <= shown), default=None)
+    evaluated = _newest(reports["evaluation"], shown)
     evaluation = reports["evaluation"].get(evaluated or "", {})
     champions = champion_log(open_store(loader.root("champion")), family)
     return {
@@ -61,8 +65,14 @@ def _family_status(loader: FamilyConfigLoader, family: str, cycle: str | None) -
         "metrics": evaluation.get("metrics"),
         "verdict": evaluation.get("verdict"),
         "reason": evaluation.get("reason"),
+        "loosened": evaluation.get("loosened"),
+        "promoted_in": _newest(reports["promotion"], shown),
         "champion": champions[-1].model_digest if champions else None,
     }
+
+
+def _newest(reports: dict[str, Any], cycle: str | None) -> str | None:
+    return max((found for found in reports if cycle is None or found <= cycle), default=None)
 
 
 def _reports(loader: FamilyConfigLoader, family: str, stage: Stage) -> dict[str, dict[str, Any]]:
@@ -89,6 +99,8 @@ def print_status(status: Status, console: Console | None = None) -> None:
     for name, family in families.items():
         if family["reason"]:
             console.print(f"{name}: {family['reason']}", highlight=False)
+        if family["loosened"]:
+            console.print(f"{name}: looser than production: {'; '.join(family['loosened'])}.", highlight=False)
     console.print(f"Next: [bold]{next_command(status)}[/bold]", highlight=False, soft_wrap=True)
 
 
@@ -105,7 +117,7 @@ def _rows(family: dict[str, Any]) -> list[tuple[str, str]]:
         ("agreement (alpha)", "-" if agreement is None else f"{agreement:.2f}"),
         ("labelled pages by set", "\n".join(f"{splits[name]} {name}" for name in SETS) if splits else "-"),
         ("evaluated in", family["evaluated"] or "-"),
-        ("macro-F1", _metric(family["metrics"])),
+        ("challenger's macro-F1", _metric(family["metrics"])),
         ("verdict", family["verdict"] or "-"),
         ("champion", (family["champion"] or "none")[:12]),
     ]
@@ -125,14 +137,25 @@ def _metric(metrics: dict[str, Any] | None) -> str:
 def next_command(status: Status) -> str:
     """Return the command that moves the loop on from here."""
     families = status["families"].values()
-    cycles = {family["cycle"] for family in families}
-    if None in cycles or any(family["splits"] is None for family in families):
-        return "kedro run --pipelines=monthly"
-    cycle = max(cycles)
-    if any(_is_quarterly_due(family["evaluated"], cycle) for family in families):
-        return f"kedro run --pipelines=quarterly --params cycle={cycle}"
-    return f"kedro run --pipelines=monthly --params cycle={shift_cycle(cycle, 1)}"
+    cycle = max((family["cycle"] for family in families if family["cycle"]), default=None)
+    if cycle is None:
+        return _command("monthly", None, status)
+    if any(family["splits"] is None for family in families):
+        return _command("monthly", cycle, status)
+    if any(_is_quarterly_due(family["promoted_in"], cycle) for family in families):
+        return _command("quarterly", cycle, status)
+    return _command("monthly", shift_cycle(cycle, 1), status)
 
 
-def _is_quarterly_due(evaluated: str | None, cycle: str) -> bool:
-    return evaluated is None or months_between(evaluated, cycle) >= MONTHS_PER_QUARTER
+def _command(pipeline: str, cycle: str | None, status: Status) -> str:
+    env = status["environment"]["env"]
+    parts = [
+        f"kedro run --pipelines={pipeline}",
+        f"--params cycle={cycle}" if cycle else "",
+        f"--env {env}" if env else "",
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _is_quarterly_due(decided: str | None, cycle: str) -> bool:
+    return decided is None or months_between(decided, cycle) >= MONTHS_PER_QUARTER

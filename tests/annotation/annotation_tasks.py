@@ -45,5 +45,5 @@ def task(page_id: str = "a", *annotations: object, batch_id: str = "topics-2026-
 
 def outbox_tasks(store: LocalStore) -> list[dict[str, Any]]:
     """Return the data of all tasks that lie in the outbox."""
-    files = store.list(f"{PREFIX}/outbox")
+    files = [path for path in store.list(PREFIX) if "/outbox/" in path]
     return [json.loads(line)["data"] for file in files for line in store.read(file).split(b"\n") if line]

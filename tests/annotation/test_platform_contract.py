@@ -46,9 +46,9 @@ def connect(name: str, store: Store) -> AnnotationPlatform:
 
 def answer_by_hand(store: LocalStore) -> None:
     """Stand in for the people where the platform does not answer by itself."""
-    if not store.list(f"{PREFIX}/inbox"):
+    if not any("/inbox/" in path for path in store.list(PREFIX)):
         answered = [task(each["page_id"], annotation(), batch_id=each["batch_id"]) for each in outbox_tasks(store)]
-        store.write(f"{PREFIX}/inbox/export.json", json.dumps(answered).encode())
+        store.write(f"{PREFIX}/exchange/inbox/export.json", json.dumps(answered).encode())
 
 
 def everything(store: LocalStore) -> dict[str, bytes]:

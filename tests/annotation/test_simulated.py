@@ -7,7 +7,6 @@ from annotation_tasks import PREFIX, make_batch
 from pydantic import ValidationError
 
 from al_platform.annotation.simulated import SimulatedAnnotators, SimulatedPlatform
-from al_platform.domain.errors import TaxonomyError
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.storage.store import LocalStore
 
@@ -116,9 +115,8 @@ def test_a_batch_id_without_a_month_has_a_fixed_date(store: LocalStore, topics: 
     assert {row["updated_at"].year for row in rows} == {2000}
 
 
-def test_a_truth_outside_the_taxonomy_names_page_and_family(store: LocalStore, topics: Taxonomy) -> None:
-    with pytest.raises(TaxonomyError, match="page page-0 does not fit the family topics: label 'weather'"):
-        answers(store, topics, all_about("weather"), PERFECT)
+def test_a_page_whose_truth_is_outside_the_taxonomy_stays_unanswered(store: LocalStore, topics: Taxonomy) -> None:
+    assert not answers(store, topics, all_about("weather"), PERFECT)
 
 
 def test_more_answers_than_annotators_are_refused() -> None:

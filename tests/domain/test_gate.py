@@ -21,7 +21,7 @@ def figure(value, half=0.02, n=4000, where="golden"):
     return Estimate(value=value, low=value - half, high=value + half, n=n, set=where)
 
 
-def evidence(golden=None, audit=0.01, audit_rows=500, macro=0.7, is_first=False, ece=0.05, champion_ece=0.05):
+def evidence(golden=None, audit=0.01, audit_rows=500, macro=0.7, is_first=False, worse_ece=0.0):
     return GateEvidence(
         challenger_digest="new",
         champion_digest=None if is_first else "old",
@@ -31,8 +31,8 @@ def evidence(golden=None, audit=0.01, audit_rows=500, macro=0.7, is_first=False,
         golden_macro_f1=figure(macro, n=golden.n if golden else 4000),
         audit=None if audit is None else difference(audit, 0.01, audit_rows, "audit"),
         audit_macro_f1=None if audit is None else figure(macro, n=audit_rows, where="audit"),
-        challenger_ece=ece,
-        champion_ece=None if is_first else champion_ece,
+        challenger_ece=0.05,
+        ece_difference=None if is_first else difference(worse_ece, 0.005, 800, "validation"),
         n_validation=800,
     )
 
@@ -130,9 +130,9 @@ def test_audit_must_reach_the_required_gain():
     assert decide(evidence(audit=0.019), asked).verdict == "iterate"
 
 
-def test_worse_calibration_than_the_slack_allows_is_not_promoted():
-    assert decide(evidence(ece=0.06, champion_ece=0.05), OPTIONS).verdict == "promote"
-    verdict = decide(evidence(ece=0.07, champion_ece=0.05), OPTIONS)
+def test_calibration_significantly_worse_than_the_slack_allows_is_not_promoted():
+    assert decide(evidence(worse_ece=0.014), OPTIONS).verdict == "promote"
+    verdict = decide(evidence(worse_ece=0.016), OPTIONS)
     assert verdict.verdict == "iterate"
     assert check(verdict, "calibration").passed is False
     assert "calibration" in verdict.reason
@@ -252,9 +252,34 @@ def test_the_first_champion_is_compared_with_the_baseline():
     golden = scored(1, 1200, has_champion=False, baseline=np.tile([True, False, False], (1200, 1)))
     found = gather(golden, None, scored(3, 600, has_champion=False), champion_digest=None)
     assert found.audit is None
-    assert found.champion_ece is None
+    assert found.ece_difference is None
     verdict = decide(found, OPTIONS)
     assert (verdict.verdict, verdict.rule) == ("promote", "first_champion")
+
+
+def test_without_validation_rows_calibration_is_not_asked_for():
+    found = gather(scored(1, 1200), scored(2, 400), scored(3, 0))
+    assert found.challenger_ece is None
+    verdict = decide(found, OPTIONS)
+    assert not check(verdict, "calibration").required
+    assert "calibration" not in verdict.reason
+
+
+def test_two_models_of_equal_calibration_are_rarely_told_apart():
+    refused = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        truth = np.eye(2, dtype=bool)[rng.integers(0, 2, 120)]
+
+        def noisy(truth=truth, rng=rng):
+            logits = np.where(truth, 1.0, -1.0) + rng.normal(0, 1, truth.shape)
+            shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+            return ModelOutput(shares >= 0.5, shares.astype(np.float32))
+
+        validation = ScoredSet(truth, noisy(), noisy())
+        found = gather(scored(1, 50), None, validation)
+        refused += found.ece_difference.lower > OPTIONS.ece_slack
+    assert refused <= 6  # 5 % expected; more than 6 of 40 has a probability below 1 %
 
 
 def test_an_audit_without_rows_is_no_audit():

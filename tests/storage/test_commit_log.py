@@ -2,10 +2,18 @@ import pytest
 
 from al_platform.domain.errors import CommitConflictError, StoreError
 from al_platform.storage import commit_log
-from al_platform.storage.commit_log import Manifest, Output, StageKey, commit, head, history
+from al_platform.storage.commit_log import Manifest, Output, StageKey, head, history
+from al_platform.storage.commit_log import commit as committed
+from al_platform.storage.run import Run
 from al_platform.storage.store import LocalStore
 
 KEY = StageKey("topics", "2026-10", "scoring")
+
+
+def commit(store, manifest):
+    """Commit as a run does that began just now."""
+    key = StageKey(manifest.family, manifest.cycle, manifest.stage)
+    return committed(store, manifest, commit_log.log_length(store, key))
 
 
 @pytest.fixture
@@ -49,13 +57,31 @@ def test_a_run_killed_before_its_entry_leaves_the_head_as_it_was(store):
     assert head(store, KEY).run_id == "run-1"
 
 
-def test_of_two_writers_of_one_entry_the_second_is_told_who_won(store, monkeypatch):
+def test_of_two_runs_at_the_same_stage_the_second_to_commit_is_told_who_won(store):
     commit(store, manifest("run-1", "a"))
-    only_the_first = commit_log.entries(store, f"{KEY.prefix}/log")
-    commit(store, manifest("run-2", "b"))
-    monkeypatch.setattr(commit_log, "entries", lambda *_: only_the_first)
+    first, second = Run("run-2"), Run("run-3")
+    for run, content in ((first, "b"), (second, "c")):
+        run.attempt(KEY, store).outputs["predictions"] = Output(path="x", sha256=content, size=1)
+    first.commit(KEY, {})
     with pytest.raises(CommitConflictError, match="run-2"):
-        commit(store, manifest("run-3", "c"))
+        second.commit(KEY, {})
+    assert head(store, KEY).run_id == "run-2"
+
+
+def test_of_two_runs_with_the_same_result_the_second_adds_nothing(store):
+    first, second = Run("run-1"), Run("run-2")
+    for run in (first, second):
+        run.attempt(KEY, store).outputs["predictions"] = Output(path="x", sha256="same", size=1)
+    assert first.commit(KEY, {}).number == 1
+    assert second.commit(KEY, {}) is None
+    assert commit_log.log_length(store, KEY) == 1
+
+
+def test_two_runs_that_create_the_same_entry_at_once_are_told_apart(store, monkeypatch):
+    monkeypatch.setattr(commit_log, "entries", lambda *_: [])
+    committed(store, manifest("run-1", "a"), base=0)
+    with pytest.raises(CommitConflictError, match="run-1"):
+        committed(store, manifest("run-2", "b"), base=0)
 
 
 def test_a_lost_reply_is_read_back_as_success(store, monkeypatch):

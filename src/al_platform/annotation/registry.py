@@ -40,7 +40,7 @@ class PlatformConnection:
 
     Attributes:
         store: Where files are exchanged.
-        prefix: Folder of the exchange in the store.
+        prefix: Folder of the family's platforms in the store; each has its own below it.
         family: Name of the model family.
         truth: Returns true values by page id, for the name of the column that holds them; only simulated annotators
             ask.
@@ -59,7 +59,7 @@ class PlatformConnection:
 def _simulated(connection: PlatformConnection, taxonomy: Taxonomy, options: AnnotationOptions) -> AnnotationPlatform:
     return SimulatedPlatform(
         store=connection.store,
-        prefix=connection.prefix,
+        prefix=f"{connection.prefix}/simulated",
         taxonomy=taxonomy,
         family=connection.family,
         truth=lambda _: connection.truth(f"truth_{connection.family}"),
@@ -68,7 +68,7 @@ def _simulated(connection: PlatformConnection, taxonomy: Taxonomy, options: Anno
 
 
 def _exchange(connection: PlatformConnection, taxonomy: Taxonomy, options: AnnotationOptions) -> AnnotationPlatform:
-    return FileExchange(connection.store, connection.prefix, taxonomy)
+    return FileExchange(connection.store, f"{connection.prefix}/exchange", taxonomy)
 
 
 PLATFORMS: Mapping[str, Callable[[PlatformConnection, Taxonomy, AnnotationOptions], AnnotationPlatform]] = {

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from al_platform.annotation.exchange import FileExchange
 from al_platform.annotation.platform import Pulled, Receipt
-from al_platform.domain.errors import TaxonomyError
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.storage.store import Store
 
@@ -96,7 +95,10 @@ class SimulatedPlatform:
         self._options = options
 
     def submit(self, batch: pa.Table) -> Receipt:
-        """Write the tasks, and the answers to those that have none; pages of unknown truth stay unanswered."""
+        """Write the tasks, and the answers to those that have none.
+
+        Pages whose truth is unknown, or outside the taxonomy, stay unanswered.
+        """
         receipt = self._exchange.submit(batch)
         if receipt.batch_id is not None:
             for part in self._exchange.parts(receipt.batch_id):
@@ -113,19 +115,18 @@ class SimulatedPlatform:
             return
         tasks = self._exchange.tasks(part)
         truth = self._truth([task["page_id"] for task in tasks])
-        lines = [self._line(task, truth[task["page_id"]]) for task in tasks if task["page_id"] in truth]
+        known = [task for task in tasks if task["page_id"] in truth and self._is_answer(truth[task["page_id"]])]
+        lines = [self._line(task, truth[task["page_id"]]) for task in known]
         try:
             self._store.create(path, b"".join(lines))
         except FileExistsError:
             # Another run was as fast, with the same answers.
             return
 
+    def _is_answer(self, truth: Sequence[str]) -> bool:
+        return self._taxonomy.problem(truth) is None
+
     def _line(self, task: Mapping[str, str], truth: Sequence[str]) -> bytes:
-        if (problem := self._taxonomy.problem(truth)) is not None:
-            raise TaxonomyError(
-                f"The true answer of page {task['page_id']} does not fit the family {self._family}: {problem} "
-                f"Correct the taxonomy or the truth column."
-            )
         annotations = [self._annotation(task, truth, name) for name in self._on_duty(task["page_id"])]
         data = {"page_id": task["page_id"], "batch_id": task["batch_id"]}
         return json.dumps({"data": data, "annotations": annotations}).encode() + b"\n"

@@ -1,7 +1,7 @@
 """The Kedro datasets of the project: the store, the champion and the annotation platform as catalog entries."""
 
 from al_platform.catalog.champion import Champion, ChampionLog, ModelOutput
-from al_platform.catalog.history import AllCycles, NewestBefore
+from al_platform.catalog.history import AllCycles, NewestBefore, SealedBatches
 from al_platform.catalog.labels import ImportedLabels
 from al_platform.catalog.outputs import SealedOutput, StageOutput
 from al_platform.catalog.platform import LedgerPartition, Platform
@@ -17,6 +17,7 @@ __all__ = [
     "ModelOutput",
     "NewestBefore",
     "Platform",
+    "SealedBatches",
     "SealedOutput",
     "StageOutput",
     "Traffic",

@@ -15,6 +15,8 @@ from al_platform.models.model import TRAINING_RECORD, Model, TrainedModel, direc
 from al_platform.storage.commit_log import Input, StageKey, append, entries, head, to_json
 from al_platform.storage.store import Store, open_store, temporary_folder
 
+BY_GATE = "gate"
+
 
 class ChampionEntry(BaseModel):
     """One entry of a family's champion log.
@@ -94,14 +96,16 @@ class ChampionLog(StoreDataset):
         if data.model_digest is None:
             return
         log = champion_log(self.store, self.family)
-        current = log[-1].model_digest if log else None
-        if any(entry.cycle == self.cycle and entry.model_digest == data.model_digest for entry in log):
+        if log and (log[-1].cycle, log[-1].model_digest) == (self.cycle, data.model_digest):
             return
-        if current != data.expected_champion:
+        # A quarter that is run again supersedes its own promotion: both were compared with the champion before it.
+        others = [entry.model_digest for entry in log if (entry.cycle, entry.reason) != (self.cycle, BY_GATE)]
+        compared_with = others[-1] if others else None
+        if compared_with != data.expected_champion:
             raise CommitConflictError(
                 f"The champion of {self.family} moved while {data.model_digest[:12]} was evaluated: the verdict "
-                f"compared it with {_short(data.expected_champion)}, the champion is now {_short(current)}. "
-                f"Run evaluation again."
+                f"compared it with {_short(data.expected_champion)}, the champion is now {_short(compared_with)}. "
+                f"Run the quarterly of the next cycle, which compares with it."
             )
         append_champion(
             self.store,
@@ -110,8 +114,8 @@ class ChampionLog(StoreDataset):
                 family=self.family,
                 cycle=self.cycle,
                 model_digest=data.model_digest,
-                previous=current,
-                reason="gate",
+                previous=log[-1].model_digest if log else None,
+                reason=BY_GATE,
                 verdict_digest=data.verdict_digest,
                 at=datetime.now(UTC).isoformat(timespec="seconds"),
             ),

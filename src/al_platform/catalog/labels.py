@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -34,8 +35,13 @@ class ImportedLabels(StoreDataset):
             add_table(self.store, folder, source.seed_labels(self.family))
         files = self.store.list(folder)
         self.source = Input(place=folder, sha256=sha256(",".join(files).encode()).hexdigest())
-        tables = [conform(read_parquet(self.store.local(file)), IMPORTED_LABELS, file) for file in files]
+        tables = [_read(self.store.local(file)) for file in files]
         return pa.concat_tables([IMPORTED_LABELS.empty_table(), *tables], promote_options="default")
+
+
+def _read(file: Path) -> pa.Table:
+    # Other columns that a file brought along may differ in type from file to file, and nothing reads them.
+    return conform(read_parquet(file), IMPORTED_LABELS, file.name).select(IMPORTED_LABELS.names)
 
 
 def labels_folder(family: str) -> str:

@@ -52,18 +52,20 @@ class StoreDataset(AbstractDataset[Any, Any]):
 class StageOutput(StoreDataset):
     """One output of a stage of one cycle."""
 
-    def __init__(self, *, stage: str, name: str, format: str = "parquet", **where: Any):
+    def __init__(self, *, stage: str, name: str, format: str = "parquet", optional: bool = False, **where: Any):
         """Create the dataset; see ``StoreDataset`` for ``where``.
 
         Args:
             stage: The stage that writes it.
             name: Its name, without the family.
             format: ``parquet``, ``ibis`` (a Parquet file opened as an expression) or ``json``.
+            optional: Load None, instead of failing, where nothing was written.
             where: Root, family and cycle.
         """
         super().__init__(**where)
         self.key = StageKey(self.family, self.cycle, stage)
         self.name = name
+        self.optional = optional
         self.format: Format = format_named(format)
         self.preview = self._preview_json if format == "json" else self._preview_table
 
@@ -79,10 +81,13 @@ class StageOutput(StoreDataset):
 
     def _stage(self, output: Output) -> None:
         if self.run is not None:
-            self.run.attempt(self.key).outputs[self.name] = output
+            self.run.attempt(self.key, self.store).outputs[self.name] = output
 
     def _load(self) -> Any:
         output = self._staged() or self._committed()
+        if output is None and self.optional:
+            self.source = None
+            return None
         if output is None:
             raise NotReadyError(
                 f"Asked for {self.name} of {self.family} {self.cycle}, but {self.key.stage} has not been committed "
@@ -119,15 +124,9 @@ class SealedOutput(StageOutput):
     asking and committing.
     """
 
-    def __init__(self, *, optional: bool = False, **output: Any):
-        """Create the dataset.
-
-        Args:
-            optional: Load None, instead of failing, while nothing is sealed.
-            output: See ``StageOutput``.
-        """
+    def __init__(self, **output: Any):
+        """Create the dataset; see ``StageOutput``."""
         super().__init__(**output)
-        self.optional = optional
         self._path = f"{self.key.prefix}/sealed/{self.name}{self.format.suffix}"
 
     def _save(self, data: Any) -> None:

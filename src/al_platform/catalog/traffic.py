@@ -100,9 +100,10 @@ def add_table(store: Store, folder: str, table: pa.Table, digest: str | None = N
     pq.write_table(table, sink, compression="zstd", row_group_size=8192)
     data = sink.getvalue().to_pybytes()
     name = digest or sha256(data).hexdigest()[:32]
-    if has_table(store, folder, name):
+    stored = store.list(folder)
+    if any(file.endswith(f"-{name}.parquet") for file in stored):
         return False
-    store.write(f"{folder}/{len(store.list(folder)) + 1:04d}-{name}.parquet", data)
+    store.write(f"{folder}/{len(stored) + 1:04d}-{name}.parquet", data)
     return True
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from al_platform.domain.errors import InputError
@@ -15,6 +16,8 @@ from al_platform.domain.estimators import (
     paired_macro_f1_difference,
 )
 from al_platform.domain.metrics import BoolArray, FloatArray, Probabilities, calibration_error
+
+ECE_REPLICATES = 500  # each sorts the rows; a bound two percent of its width off is good enough
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ class GateEvidence(BaseModel):
         n_challengers: How many challengers are compared on these golden rows.
         confidence: What was asked for one challenger; ``golden.confidence`` is what each has after sharing the error.
         audit: Hájek-weighted where inclusion probabilities were given; None without audit rows or a reference on them.
-        champion_ece: None without a champion.
+        challenger_ece: Calibration error on validation; None without validation rows.
+        ece_difference: Challenger minus champion, on the same validation rows; None without either.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -75,8 +79,8 @@ class GateEvidence(BaseModel):
     golden_macro_f1: Estimate
     audit: Difference | None
     audit_macro_f1: Estimate | None
-    challenger_ece: float
-    champion_ece: float | None
+    challenger_ece: float | None
+    ece_difference: Difference | None
     n_validation: int
 
 
@@ -127,8 +131,8 @@ def gather_evidence(
         golden_macro_f1=_macro_f1(golden, "golden", seed, replicates),
         audit=None if audit is None else _difference(audit, "audit", seed, confidence, replicates),
         audit_macro_f1=None if audit is None else _macro_f1(audit, "audit", seed, replicates),
-        challenger_ece=_ece(validation, validation.challenger, is_multi),
-        champion_ece=None if validation.champion is None else _ece(validation, validation.champion, is_multi),
+        challenger_ece=_ece(validation, validation.challenger, is_multi) if len(validation.truth) else None,
+        ece_difference=_ece_difference(validation, is_multi, seed, confidence, replicates),
         n_validation=len(validation.truth),
     )
 
@@ -169,3 +173,34 @@ def _macro_f1(scored: ScoredSet, name: str, seed: int, replicates: int) -> Estim
 
 def _ece(scored: ScoredSet, model: ModelOutput, is_multi: bool) -> float:
     return calibration_error(scored.truth, model.probabilities, is_multi=is_multi, weights=scored.weights)
+
+
+def _ece_difference(
+    scored: ScoredSet, is_multi: bool, seed: int, confidence: float, replicates: int
+) -> Difference | None:
+    """Return the difference of calibration errors with percentile bounds over resampled rows.
+
+    A resample's calibration error is larger than that of all rows, for both models alike; the paired difference is
+    what can be compared.
+    """
+    n = len(scored.truth)
+    if scored.champion is None or not n:
+        return None
+    models = (scored.challenger.probabilities, scored.champion.probabilities)
+    generator = np.random.default_rng(seed)
+
+    def difference(weights: FloatArray) -> float:
+        errors = [calibration_error(scored.truth, p, is_multi=is_multi, weights=weights) for p in models]
+        return errors[0] - errors[1]
+
+    draws = min(replicates, ECE_REPLICATES)
+    resampled = [difference(generator.multinomial(n, np.full(n, 1 / n)).astype(np.float64)) for _ in range(draws)]
+    lower, upper = np.quantile(resampled, (1 - confidence, confidence))
+    return Difference(
+        point=difference(np.ones(n)),
+        lower=float(lower),
+        upper=float(upper),
+        confidence=confidence,
+        n=n,
+        set="validation",
+    )

@@ -229,17 +229,25 @@ def _audit_check(audit: Difference | None, options: GateOptions, *, is_required:
 
 
 def _calibration_check(evidence: GateEvidence, slack: float) -> Check:
-    threshold = None if evidence.champion_ece is None else evidence.champion_ece + slack
-    limit = "with no champion to compare with" if threshold is None else f"and may be at most {threshold:.4f}"
+    difference = evidence.ece_difference
+    found = "cannot be measured without validation rows"
+    if evidence.challenger_ece is not None:
+        found = f"on validation is {evidence.challenger_ece:.4f}"
+    limit = "with no champion to compare with"
+    if difference is not None:
+        limit = (
+            f"{difference.point:+.4f} against the champion's, with a one-sided {difference.confidence:.1%} lower bound "
+            f"of {difference.lower:+.4f}; it must not be above {slack:+.4f}"
+        )
     return Check(
         name="calibration",
         value=evidence.challenger_ece,
-        threshold=threshold,
-        passed=None if threshold is None else evidence.challenger_ece <= threshold,
-        required=threshold is not None,
+        threshold=None if difference is None else slack,
+        passed=None if difference is None else difference.lower <= slack,
+        required=difference is not None,
         n=evidence.n_validation,
         set="validation",
-        why=f"calibration error on validation is {evidence.challenger_ece:.4f} {limit}",
+        why=f"calibration error {found}, {limit}",
     )
 
 

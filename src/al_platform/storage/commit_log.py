@@ -145,8 +145,18 @@ def history(store: Store, family: str, stage: str) -> dict[str, Manifest]:
     return {cycle: manifest for cycle, manifest in heads.items() if manifest is not None}
 
 
-def commit(store: Store, manifest: Manifest) -> Entry | None:
+def log_length(store: Store, key: StageKey) -> int:
+    """Return how many entries the stage's log has."""
+    return len(store.list(f"{key.prefix}/log"))
+
+
+def commit(store: Store, manifest: Manifest, base: int) -> Entry | None:
     """Add ``manifest`` to its stage's log, and return the entry.
+
+    Args:
+        store: Of the stage.
+        manifest: What the run wrote and read.
+        base: Entries in the log when the run began the stage: what it read then is what it built on.
 
     Returns:
         None where the outputs equal the head's: then nothing is added and the attempt is removed.
@@ -160,11 +170,13 @@ def commit(store: Store, manifest: Manifest) -> Entry | None:
     if log and Entry.model_validate_json(log[-1]).outputs_digest == manifest.outputs_digest:
         store.remove(key.attempt(manifest.run_id))
         return None
+    if len(log) != base:
+        raise _conflict(key, Entry.model_validate_json(log[-1]))
     data = to_json(manifest)
     path = f"{key.attempt(manifest.run_id)}/manifest.json"
     store.write(path, data)
     entry = Entry(
-        number=len(log) + 1,
+        number=base + 1,
         run_id=manifest.run_id,
         manifest=path,
         manifest_sha256=sha256(data).hexdigest(),
@@ -186,7 +198,11 @@ def _settle_race(store: Store, key: StageKey, folder: str, ours: Entry) -> Entry
     if theirs.outputs_digest == ours.outputs_digest:
         store.remove(key.attempt(ours.run_id))
         return None
-    raise CommitConflictError(
+    raise _conflict(key, theirs)
+
+
+def _conflict(key: StageKey, theirs: Entry) -> CommitConflictError:
+    return CommitConflictError(
         f"Run {theirs.run_id} committed {key.stage} of {key.family} {key.cycle} while this run was at work; "
         f"its result stands. Run again to build on it."
     )

@@ -5,15 +5,25 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from al_platform.storage.commit_log import Entry, Input, Manifest, Output, StageKey, commit
+from al_platform.storage.commit_log import Entry, Input, Manifest, Output, StageKey, commit, log_length
 from al_platform.storage.store import Store
 
 
 @dataclass
 class Attempt:
-    """What a run has written and read so far for one stage."""
+    """What a run has written and read so far for one stage.
 
+    Attributes:
+        store: Where the stage commits.
+        base: Entries in the stage's log when the attempt began.
+        started_at: ISO 8601, UTC.
+        is_committed: Whether this run has committed it.
+    """
+
+    store: Store
+    base: int
     started_at: str
+    is_committed: bool = False
     outputs: dict[str, Output] = field(default_factory=dict)
     inputs: dict[str, Input] = field(default_factory=dict)
 
@@ -33,9 +43,11 @@ class Run:
     environment: Mapping[str, str] = field(default_factory=dict)
     _attempts: dict[StageKey, Attempt] = field(default_factory=dict)
 
-    def attempt(self, key: StageKey) -> Attempt:
+    def attempt(self, key: StageKey, store: Store) -> Attempt:
         """Return this run's attempt at a stage, begun now if there is none yet."""
-        return self._attempts.setdefault(key, Attempt(started_at=_now()))
+        if key not in self._attempts:
+            self._attempts[key] = Attempt(store, log_length(store, key), _now())
+        return self._attempts[key]
 
     def staged(self, key: StageKey, name: str) -> Output | None:
         """Return what this run wrote for ``name``, or None."""
@@ -44,11 +56,16 @@ class Run:
 
     def missing(self, key: StageKey, expected: Iterable[str]) -> list[str]:
         """Return the expected outputs that this run has not written."""
-        return sorted(set(expected) - set(self.attempt(key).outputs))
+        attempt = self._attempts.get(key)
+        return sorted(set(expected) - set(attempt.outputs if attempt else ()))
 
-    def commit(self, store: Store, key: StageKey, parameters: Mapping[str, Any]) -> Entry | None:
+    def uncommitted(self) -> list[StageKey]:
+        """Return the stages of which this run has written something that it has not committed."""
+        return [key for key, attempt in self._attempts.items() if attempt.outputs and not attempt.is_committed]
+
+    def commit(self, key: StageKey, parameters: Mapping[str, Any]) -> Entry | None:
         """Commit this run's attempt at a stage; see ``commit_log.commit``."""
-        attempt = self.attempt(key)
+        attempt = self._attempts[key]
         manifest = Manifest(
             family=key.family,
             cycle=key.cycle,
@@ -62,16 +79,18 @@ class Run:
             started_at=attempt.started_at,
             ended_at=_now(),
         )
-        entry = commit(store, manifest)
+        entry = commit(attempt.store, manifest, attempt.base)
+        attempt.is_committed = True
         if entry is None:
             # The attempt is gone, being equal to what was committed: from here on that is what is read.
             del self._attempts[key]
         return entry
 
-    def discard(self, store: Store, key: StageKey) -> None:
+    def discard(self, key: StageKey) -> None:
         """Forget and remove this run's attempt at a stage."""
-        self._attempts.pop(key, None)
-        store.remove(key.attempt(self.run_id))
+        attempt = self._attempts.pop(key, None)
+        if attempt is not None:
+            attempt.store.remove(key.attempt(self.run_id))
 
 
 def _now() -> str:

@@ -13,7 +13,7 @@ from al_platform.schemas import ANNOTATIONS, QUARANTINE, conform
 
 
 def pull_annotations(
-    receipt: dict[str, Any],
+    receipt: dict[str, Any] | None,
     platform: PlatformConnection,
     taken: Partition,
     annotations_before: pa.Table,

@@ -45,7 +45,10 @@ def score_sets(challenger: Model, champion: Model | None, dataset: pa.Table, tax
             "kedro al import-labels FILE --family NAME, and run the monthly pipeline again."
         )
     baseline = _most_frequent_answer(_rows(dataset, "train"), taxonomy)
-    return {name: _score_set(_rows(dataset, name), challenger, champion, baseline, taxonomy) for name in EVALUATED}
+    rows = {name: _rows(dataset, name) for name in EVALUATED}
+    # Only a page drawn with a known probability stands for its share of the traffic.
+    rows["audit"] = rows["audit"].filter(pc.is_valid(rows["audit"]["inclusion_probability"]))
+    return {name: _score_set(name, rows[name], challenger, champion, baseline, taxonomy) for name in EVALUATED}
 
 
 def evaluate_challenger(scored: Scored, taxonomy: Taxonomy, options: EvaluationOptions) -> dict[str, Any]:
@@ -112,6 +115,7 @@ def report_evaluation(
         "verdict": verdict["verdict"],
         "reason": verdict["reason"],
         "missing_rows": verdict["missing_rows"],
+        "loosened": verdict["loosened"],
         "errors_on_golden": error_analysis["n_errors"],
     }
 
@@ -121,16 +125,20 @@ def _rows(dataset: pa.Table, name: str) -> pa.Table:
 
 
 def _score_set(
-    rows: pa.Table, challenger: Model, champion: Model | None, baseline: np.ndarray[Any, Any], taxonomy: Taxonomy
+    name: str,
+    rows: pa.Table,
+    challenger: Model,
+    champion: Model | None,
+    baseline: np.ndarray[Any, Any],
+    taxonomy: Taxonomy,
 ) -> ScoredSet:
     texts = rows["text"].to_pylist()
-    weights = rows["inclusion_probability"].to_numpy()
     return ScoredSet(
         truth=taxonomy.encode(rows["values"].to_pylist()),
         challenger=_output(challenger, texts),
         champion=_output(champion, texts) if champion else None,
         baseline=np.tile(baseline, (len(texts), 1)),
-        inclusion_probabilities=weights if len(weights) and np.isfinite(weights).all() else None,
+        inclusion_probabilities=rows["inclusion_probability"].to_numpy() if name == "audit" else None,
     )
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from al_platform.catalog.traffic import Pages
+from al_platform.domain.errors import InputError
 from al_platform.domain.pages import page_text
 from al_platform.domain.selection.uncertainty import SCALARS, uncertainty_scalars
 from al_platform.domain.taxonomy import Taxonomy
@@ -59,8 +60,17 @@ def score_pages(
 def report_scoring(
     predictions: ibis.Table, pages: Pages, champion: Model | None, imported: pa.Table | None
 ) -> dict[str, Any]:
-    """Count what was scored, and say by whom."""
+    """Count what was scored, and say by whom.
+
+    Raises:
+        InputError: No prediction of an imported log is about a page of this month.
+    """
     pool = predictions.count().to_pyarrow().as_py()
+    if imported is not None and not pool:
+        raise InputError(
+            f"None of the {imported.num_rows} imported predictions is about one of the {len(pages)} pages of this "
+            f"month. Import pages and predictions with the same --id, or for the same --cycle."
+        )
     digests = predictions.select("model_digest").distinct().to_pyarrow().column(0).to_pylist()
     return {
         "pages": len(pages),

@@ -1,6 +1,7 @@
 """Nodes of selection."""
 
 import json
+import logging
 from typing import Any
 
 import ibis
@@ -15,6 +16,7 @@ from al_platform.domain.selection.options import SelectionOptions
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.domain.text import clean_text
 
+LOG = logging.getLogger("al_platform")
 SUMMARY = b"selection_summary"
 
 
@@ -51,6 +53,11 @@ def select_batch(
         PoolExhaustedError: Fewer candidates than the budget.
     """
     if sealed_batch is not None:
+        if sealed_batch.num_rows != options.budget:
+            LOG.warning(
+                "The batch of %s %s was sent with %s pages and stays; selection.budget=%s is for later cycles.",
+                *(family, cycle, sealed_batch.num_rows, options.budget),
+            )
         return sealed_batch
     known = pa.chunked_array([*batches_before["page_id"].chunks, *imported_labels["page_id"].chunks], pa.string())
     pool = Pool(
@@ -82,12 +89,11 @@ def submit_batch(
     return receipt
 
 
-def report_selection(batch: pa.Table, receipt: dict[str, Any], options: SelectionOptions) -> dict[str, Any]:
+def report_selection(batch: pa.Table, receipt: dict[str, Any]) -> dict[str, Any]:
     """Say how the batch came about, from the counts sealed with it."""
     summary = json.loads((batch.schema.metadata or {})[SUMMARY])
     return {
         **summary,
         "batch": {"total": batch.num_rows, "by_reason": summary["by_reason"]},
         "submitted": receipt,
-        "budget_asked": options.budget,
     }

@@ -35,7 +35,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 report_selection,
-                inputs=["batch", "receipt", "params:selection"],
+                inputs=["batch", "receipt"],
                 outputs="selection_report",
                 name="report_selection",
             ),

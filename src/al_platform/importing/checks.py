@@ -1,30 +1,19 @@
-"""Data from outside: files of pages, labels and predictions, validated where they enter.
-
-Rows that cannot be taken are set aside with a reason and counted; a file of which nothing can be taken is an error.
-"""
+"""Rows from outside: those that can be taken, and those set aside with a reason."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
-import pyarrow.json as pa_json
 
-from al_platform.catalog.formats import read_parquet
-from al_platform.catalog.traffic import add_table
 from al_platform.domain.errors import InputError, SchemaError, known_names
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.schemas import IMPORTED_LABELS, PAGES, PREDICTIONS, QUARANTINE, STRINGS, conform
-from al_platform.storage.store import Store
 
-ID_LENGTH = 32
 SUM_TOLERANCE = 0.02  # logs round probabilities to two or three digits
+Problem: TypeAlias = tuple[str, str] | None
 
 
 @dataclass(frozen=True)
@@ -41,78 +30,26 @@ class Imported:
         return {count["values"]: count["counts"] for count in sorted(counts, key=lambda count: count["values"])}
 
 
-def read_file(path: Path, mapping: Mapping[str, str]) -> pa.Table:
-    """Return the table in a CSV, JSONL or Parquet file, its columns renamed.
-
-    Args:
-        path: The file; its ending tells the format.
-        mapping: Our column name to the file's.
-
-    Raises:
-        SchemaError: The ending is unknown, the file is damaged, or a mapped column is missing.
-    """
-    readers: dict[str, Callable[[Path], pa.Table]] = {
-        ".csv": _read_csv,
-        ".jsonl": _read_jsonl,
-        ".ndjson": _read_jsonl,
-        ".parquet": read_parquet,
-    }
-    if path.suffix not in readers:
-        raise SchemaError(f"Asked to read {path.name}. Known endings: {', '.join(readers)}.")
-    table = readers[path.suffix](path)
-    for ours, theirs in mapping.items():
-        if theirs not in table.column_names:
-            raise SchemaError(
-                f"Asked to take {ours!r} from column {theirs!r} of {path.name}. "
-                f"{known_names(theirs, table.column_names)}"
-            )
-        column = table.column(theirs)
-        table = table.drop_columns([ours]) if ours in table.column_names else table
-        table = table.append_column(ours, column)
-    return table
-
-
-def with_page_ids(table: pa.Table, rule: str) -> pa.Table:
-    """Return ``table`` with a column ``page_id``.
-
-    Args:
-        table: As read.
-        rule: ``page_id`` to keep the file's own; the name of another column, for instance ``url`` or ``text``, to
-            take the hash of its value, so that the same page has the same id in every file.
-
-    Raises:
-        SchemaError: There is no such column.
-    """
-    if rule not in table.column_names:
-        raise SchemaError(
-            f"Page ids should come from column {rule!r}. {known_names(rule, table.column_names)} "
-            f"Choose one with --id, for instance --id text."
-        )
-    if rule == "page_id":
-        return table.set_column(table.column_names.index(rule), rule, table.column(rule).cast(pa.string()))
-    ids = [None if value is None else _hash(str(value)) for value in table.column(rule).to_pylist()]
-    table = table.drop_columns(["page_id"]) if "page_id" in table.column_names else table
-    return table.append_column("page_id", pa.array(ids, pa.string()))
-
-
-def check_pages(table: pa.Table, known: Sequence[str] = ()) -> Imported:
+def check_pages(table: pa.Table, known: Sequence[str] = (), separator: str | None = None) -> Imported:
     """Return the pages that can be taken.
 
     Args:
         table: Columns of ``schemas.PAGES``, ``page_id`` and ``text`` at least, and ``truth_<family>`` where known.
         known: Ids of the pages that the cycle already has.
+        separator: What stands between the labels of one string in a ``truth_`` column.
 
     Raises:
         SchemaError: A column is missing or of the wrong type.
         InputError: Not one page can be taken.
     """
     _require(table, ("page_id", "text"))
-    table = _without_nul(_truth_lists(table))
+    table = _without_nul(_truth_lists(table, separator))
     seen = set(known)
     reasons = []
     for page_id, text in zip(table.column("page_id").to_pylist(), table.column("text").to_pylist(), strict=True):
         reasons.append(_page_problem(page_id, text, seen))
-        seen.add(page_id)
+        if reasons[-1] is None:
+            seen.add(page_id)
     return _sift(table, reasons, PAGES, "pages")
 
 
@@ -131,13 +68,14 @@ def check_labels(table: pa.Table, taxonomy: Taxonomy, separator: str | None) -> 
     _require(table, ("page_id", "text", "values"))
     values = [_as_labels(value, separator) for value in table.column("values").to_pylist()]
     table = _without_nul(table.drop_columns(["values"]).append_column("values", pa.array(values, STRINGS)))
-    reasons = []
+    reasons: list[Problem] = []
     seen: set[str] = set()
     for page_id, text, row in zip(
         table.column("page_id").to_pylist(), table.column("text").to_pylist(), values, strict=True
     ):
         reasons.append(_page_problem(page_id, text, seen) or _label_problem(row, taxonomy))
-        seen.add(page_id)
+        if reasons[-1] is None:
+            seen.add(page_id)
     return _sift(table, reasons, IMPORTED_LABELS, "labels")
 
 
@@ -162,18 +100,18 @@ def check_predictions(
         raise SchemaError(f"The log is of labels {labels}, the family has {list(taxonomy.labels)}.")
     if "probabilities" not in table.column_names:
         _require(table, labels)
-        columns = [table.column(label).to_numpy() for label in labels]
-        rows: list[Any] = np.stack(columns, axis=1).tolist() if table.num_rows else []
+        rows = _rows_of_columns(table, labels)
     else:
-        rows = table.column("probabilities").to_pylist()
+        rows = _rows_of_lists(table.column("probabilities"))
     order = [labels.index(label) for label in taxonomy.labels]
     reasons, ordered = [], []
     seen: set[str] = set()
     for page_id, row in zip(table.column("page_id").to_pylist(), rows, strict=True):
         reason = _id_problem(page_id, seen) or _probability_problem(row, taxonomy)
         reasons.append(reason)
-        ordered.append(None if reason else [row[index] for index in order])
-        seen.add(page_id)
+        ordered.append(None if reason or row is None else [row[index] for index in order])
+        if reason is None:
+            seen.add(page_id)
     keep = [name for name in table.column_names if name in PREDICTIONS.names and name != "probabilities"]
     taken = table.select(keep).append_column(
         "probabilities", pa.array(ordered, PREDICTIONS.field("probabilities").type)
@@ -183,42 +121,12 @@ def check_predictions(
     return _sift(taken.append_column("model_digest", version), reasons, PREDICTIONS, "predictions")
 
 
-def table_digest(table: pa.Table) -> str:
-    """Return a digest of a table's content: the same file imported twice has the same."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-    return sha256(sink.getvalue()).hexdigest()[:ID_LENGTH]
-
-
-def store_imported(store: Store, folder: str, imported: Imported, digest: str) -> str | None:
-    """Store the rows taken, and those set aside; return the quarantine's path, None where it is empty."""
-    add_table(store, folder, imported.table, digest)
-    if not imported.quarantine.num_rows:
-        return None
-    quarantine = f"{folder.rpartition('/')[0]}/quarantine"
-    add_table(store, quarantine, imported.quarantine, digest)
-    return f"{store.root}/{quarantine}"
-
-
-def _read_csv(path: Path) -> pa.Table:
-    # Hostile texts are long and hold line breaks; the default block of 1 MB cannot hold one row of 5 MB.
-    read = pa_csv.ReadOptions(block_size=64 << 20)
-    try:
-        return pa_csv.read_csv(path, read_options=read, parse_options=pa_csv.ParseOptions(newlines_in_values=True))
-    except (pa.ArrowInvalid, OSError) as error:
-        raise SchemaError(f"{path.name} is no readable CSV file: {error}") from error
-
-
-def _read_jsonl(path: Path) -> pa.Table:
-    try:
-        return pa_json.read_json(path, read_options=pa_json.ReadOptions(block_size=64 << 20))
-    except (pa.ArrowInvalid, OSError) as error:
-        raise SchemaError(f"{path.name} is no readable JSON Lines file: {error}") from error
-
-
-def _hash(value: str) -> str:
-    return sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:ID_LENGTH]
+def unusable_truth(pages: pa.Table, family: str, taxonomy: Taxonomy) -> int:
+    """Return how many pages have a true answer for the family that is missing or outside its taxonomy."""
+    column = f"truth_{family}"
+    if column not in pages.column_names:
+        return 0
+    return sum(values is None or taxonomy.problem(values) is not None for values in pages.column(column).to_pylist())
 
 
 def _require(table: pa.Table, columns: Sequence[str]) -> None:
@@ -230,7 +138,7 @@ def _require(table: pa.Table, columns: Sequence[str]) -> None:
             )
 
 
-def _page_problem(page_id: str | None, text: Any, seen: set[str]) -> tuple[str, str] | None:
+def _page_problem(page_id: str | None, text: Any, seen: set[str]) -> Problem:
     if (problem := _id_problem(page_id, seen)) is not None:
         return problem
     if not isinstance(text, str) or not text.strip():
@@ -238,30 +146,51 @@ def _page_problem(page_id: str | None, text: Any, seen: set[str]) -> tuple[str, 
     return None
 
 
-def _id_problem(page_id: str | None, seen: set[str]) -> tuple[str, str] | None:
+def _id_problem(page_id: str | None, seen: set[str]) -> Problem:
     if not page_id:
         return "no_page_id", "the page id is missing or empty"
     return ("duplicate_page_id", f"{page_id} is there already") if page_id in seen else None
 
 
-def _label_problem(values: list[str], taxonomy: Taxonomy) -> tuple[str, str] | None:
+def _label_problem(values: list[str] | None, taxonomy: Taxonomy) -> Problem:
+    if values is None:
+        return "no_label", "the label is missing; an empty text or list says that none applies"
     problem = taxonomy.problem(values)
     return ("label_outside_taxonomy", problem) if problem else None
 
 
-def _probability_problem(row: Any, taxonomy: Taxonomy) -> tuple[str, str] | None:
+def _rows_of_columns(table: pa.Table, labels: list[str]) -> list[Any]:
+    columns = []
+    for label in labels:
+        try:
+            columns.append(table.column(label).cast(pa.float64()).to_pylist())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise SchemaError(f"Column {label!r} must hold probabilities: {error}") from error
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _rows_of_lists(column: pa.ChunkedArray) -> list[Any]:
+    if not pa.types.is_nested(column.type):
+        raise SchemaError(
+            f"Column 'probabilities' should hold lists of numbers but is {column.type}. CSV cannot hold lists: "
+            f"give one column a label, named like the label."
+        )
+    return list(column.to_pylist())
+
+
+def _probability_problem(row: Any, taxonomy: Taxonomy) -> Problem:
     if row is None or len(row) != len(taxonomy.labels):
         return "wrong_length", f"{0 if row is None else len(row)} probabilities for {len(taxonomy.labels)} labels"
     if any(value is None or not math.isfinite(value) or not 0 <= value <= 1 for value in row):
-        return "not_a_probability", f"found {[value for value in row if value is None or not 0 <= value <= 1][:1]}"
+        return "not_a_probability", f"found {next(value for value in row if value is None or not 0 <= value <= 1)}"
     if not taxonomy.is_multi and abs(sum(row) - 1) > SUM_TOLERANCE:
         return "does_not_sum_to_one", f"the probabilities sum to {sum(row):.3f}"
     return None
 
 
-def _as_labels(value: Any, separator: str | None) -> list[str]:
+def _as_labels(value: Any, separator: str | None) -> list[str] | None:
     if value is None:
-        return []
+        return None
     if isinstance(value, list):
         return [str(label) for label in value]
     text = str(value)
@@ -269,10 +198,10 @@ def _as_labels(value: Any, separator: str | None) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def _truth_lists(table: pa.Table) -> pa.Table:
+def _truth_lists(table: pa.Table, separator: str | None) -> pa.Table:
     for name in table.column_names:
         if name.startswith("truth_") and not pa.types.is_list(table.schema.field(name).type):
-            lists = [_as_labels(value, None) for value in table.column(name).to_pylist()]
+            lists = [_as_labels(value, separator) for value in table.column(name).to_pylist()]
             table = table.set_column(table.column_names.index(name), name, pa.array(lists, STRINGS))
     return table
 
@@ -285,7 +214,7 @@ def _without_nul(table: pa.Table) -> pa.Table:
     return table
 
 
-def _sift(table: pa.Table, reasons: list[tuple[str, str] | None], schema: pa.Schema, what: str) -> Imported:
+def _sift(table: pa.Table, reasons: list[Problem], schema: pa.Schema, what: str) -> Imported:
     bad = [index for index, reason in enumerate(reasons) if reason is not None]
     good = [index for index, reason in enumerate(reasons) if reason is None]
     quarantine = pa.table(
