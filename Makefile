@@ -39,7 +39,7 @@ format: install  ## Format the code
 	$(BIN)/ruff check --fix && $(BIN)/ruff format
 
 test: install  ## Run the tests
-	$(BIN)/pytest --cov --cov-report=term:skip-covered
+	$(BIN)/pytest --numprocesses=auto --dist=loadfile --cov --cov-report=term:skip-covered
 
 test-real: install  ## Run the tests against real servers and a browser
 	$(BIN)/pytest -m real

@@ -136,7 +136,7 @@ def main() -> None:
             for method in METHODS:
                 measurements.append(measure(corpus, method, n_labels, seed))
                 _print_row(measurements[-1])
-    machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "platform": platform.platform()}
+    machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "platform": platform.machine()}
     RESULTS.parent.mkdir(exist_ok=True)
     found = {"machine": machine, "quick": is_quick, "measurements": [asdict(each) for each in measurements]}
     RESULTS.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

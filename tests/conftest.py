@@ -1,12 +1,18 @@
 """A project of its own for every test that runs pipelines."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from al_platform import families
 from temporary_project import Project, make_project
+
+# The gate decides on the same examples each time; on a developer's machine every run tries others.
+settings.register_profile("gate", derandomize=True)
+settings.load_profile("gate" if os.environ.get("CI") else "default")
 
 
 @pytest.fixture

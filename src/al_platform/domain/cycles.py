@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from al_platform.domain.errors import ConfigError
 
-_PATTERN = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+_PATTERN = re.compile(r"((?:19|2\d)\d{2})-(0[1-9]|1[0-2])")
 MONTHS_PER_QUARTER = 3
 _MONTHS_PER_YEAR = 12
 
@@ -14,7 +14,7 @@ def parse_cycle(value: object) -> str:
     """Return ``value`` if it is a cycle.
 
     Raises:
-        ConfigError: It is not of the form YYYY-MM with a month from 01 to 12.
+        ConfigError: It is not of the form YYYY-MM with a year from 1900 to 2999 and a month from 01 to 12.
     """
     if isinstance(value, str) and _PATTERN.fullmatch(value):
         return value

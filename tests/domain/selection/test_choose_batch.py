@@ -201,7 +201,7 @@ def test_pages_and_exclusions_may_lie_in_the_engine():
 @given(
     seed=st.integers(0, 5),
     budget=st.integers(1, 25),
-    domain_share=st.sampled_from([None, 0.05, 0.2]),
+    domain_share=st.sampled_from([None, 0.1, 0.2]),
     excluded=st.sets(st.integers(0, 79), max_size=20),
     overfetch=st.integers(1, 3),
     has_champion=st.booleans(),
