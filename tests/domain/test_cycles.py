@@ -10,7 +10,9 @@ from al_platform.domain.errors import ConfigError
 CYCLES = st.builds("{:04d}-{:02d}".format, st.integers(2000, 2100), st.integers(1, 12))
 
 
-@pytest.mark.parametrize("value", ["2026-13", "2026-00", "26-10", "2026-1", "2026-10-01", "0026-10", "9999-12", "", None, 202610, 2026.1])
+@pytest.mark.parametrize(
+    "value", ["2026-13", "2026-00", "26-10", "2026-1", "2026-10-01", "0026-10", "9999-12", "", None, 202610, 2026.1]
+)
 def test_what_is_no_month_is_refused_with_an_example(value):
     with pytest.raises(ConfigError, match="YYYY-MM"):
         parse_cycle(value)
