@@ -7,7 +7,7 @@ import pytest
 
 from temporary_project import ROOT
 
-HEAVY = ("torch", "lightning", "wandb", "sklearn", "pandas")
+HEAVY = ("torch", "lightning", "wandb", "sklearn", "pandas", "ibis")
 
 SCRIPT = """
 import sys

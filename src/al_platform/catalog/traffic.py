@@ -5,11 +5,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import ibis
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from al_platform.catalog.formats import read_parquet
+from al_platform.catalog.formats import Expression, read_parquet
 from al_platform.catalog.outputs import StoreDataset
 from al_platform.domain.errors import NotReadyError, SchemaError
 from al_platform.schemas import PAGES, conform
@@ -58,8 +57,10 @@ class Pages:
             for batch in pq.ParquetFile(file).iter_batches(batch_size=rows):
                 yield conform(pa.Table.from_batches([batch]), PAGES, file.name)
 
-    def expression(self) -> ibis.Table:
+    def expression(self) -> Expression:
         """Return all pages as an Ibis expression."""
+        import ibis
+
         return ibis.duckdb.connect().read_parquet([str(file) for file in self._files])
 
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
+import scipy  # its submodules are loaded when they are used
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
-from scipy.special import ndtr, ndtri, stdtrit
 
 from al_platform.domain.errors import InputError
 from al_platform.domain.metrics import BoolArray, ClassCounts, FloatArray, checked_weights, macro_f1_of
@@ -177,7 +177,7 @@ def wilson(successes: float, n: float, confidence: float = CONFIDENCE) -> tuple[
     """
     if not 0 <= successes <= n or n <= 0:
         raise InputError(f"A proportion needs 0 <= successes <= n and n > 0, found {successes} of {n}.")
-    z = float(ndtri((1 + confidence) / 2))
+    z = float(scipy.special.ndtri((1 + confidence) / 2))
     share = successes / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
@@ -220,7 +220,7 @@ def hajek(
     if values.dtype == np.bool_:
         low, high = _share_interval(mean, variance, weights, confidence)
     else:
-        half = float(stdtrit(n - 1, (1 + confidence) / 2)) * np.sqrt(variance)
+        half = float(scipy.special.stdtrit(n - 1, (1 + confidence) / 2)) * np.sqrt(variance)
         low, high = mean - half, mean + half
     return Estimate(value=mean, low=float(low), high=float(high), n=n, set=set_name)
 
@@ -269,12 +269,12 @@ def _corrected(resamples: Resamples, levels: FloatArray) -> FloatArray:
     below = float(
         np.mean(resamples.replicates < resamples.point) + np.mean(resamples.replicates == resamples.point) / 2
     )
-    bias = ndtri(np.clip(below, 0.5 / n_replicates, 1 - 0.5 / n_replicates))
+    bias = scipy.special.ndtri(np.clip(below, 0.5 / n_replicates, 1 - 0.5 / n_replicates))
     influence = np.average(resamples.without_one, weights=resamples.multiplicity) - resamples.without_one
     spread = float(resamples.multiplicity @ influence**2)
     skew = float(resamples.multiplicity @ influence**3) / (6 * spread**1.5) if spread > 0 else 0.0
-    shifted = bias + ndtri(levels)
-    return np.asarray(ndtr(bias + shifted / (1 - skew * shifted)))
+    shifted = bias + scipy.special.ndtri(levels)
+    return np.asarray(scipy.special.ndtr(bias + shifted / (1 - skew * shifted)))
 
 
 def _share_interval(share: float, variance: float, weights: FloatArray, confidence: float) -> tuple[float, float]:

@@ -3,8 +3,8 @@
 from typing import Any
 
 import numpy as np
+import scipy  # its submodules are loaded when they are used
 from numpy.typing import NDArray
-from scipy.special import expit, log_softmax, softmax
 
 FloatArray = NDArray[np.floating[Any]]
 BoolArray = NDArray[np.bool_]
@@ -17,7 +17,7 @@ LOG_TEMPERATURE_BOUND = float(np.log(100))
 def probabilities_of(logits: FloatArray, temperature: float, is_multi: bool) -> NDArray[np.float32]:
     """Return softmax (single-label) or sigmoid (multi-label) of ``logits / temperature``, shape (N, C)."""
     scaled = np.asarray(logits, dtype=np.float64) / temperature
-    probabilities = expit(scaled) if is_multi else softmax(scaled, axis=1)
+    probabilities = scipy.special.expit(scaled) if is_multi else scipy.special.softmax(scaled, axis=1)
     return np.asarray(probabilities, dtype=np.float32)
 
 
@@ -33,7 +33,7 @@ def negative_log_likelihood(logits: FloatArray, truth: BoolArray, temperature: f
     scaled = np.asarray(logits, dtype=np.float64) / temperature
     if is_multi:
         return float(np.logaddexp(0, np.where(truth, -scaled, scaled)).mean())
-    return float(-log_softmax(scaled, axis=1)[truth].mean())
+    return float(-scipy.special.log_softmax(scaled, axis=1)[truth].mean())
 
 
 def fit_temperature(logits: FloatArray, truth: BoolArray, is_multi: bool) -> float:

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import safetensors.numpy
-import scipy.sparse as sp
+import scipy  # its submodules are loaded when they are used
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
@@ -90,12 +90,12 @@ class Classifier:
             embeddings.append(project(features, matrix))
         return Scores(np.concatenate(probabilities), np.concatenate(embeddings))
 
-    def features(self, texts: Sequence[str]) -> sp.csr_matrix:
+    def features(self, texts: Sequence[str]) -> "scipy.sparse.csr_matrix":
         """Return the TF-IDF features of ``texts``, float32 of shape (N, F)."""
         counts = count_ngrams(texts, self.config.ngram)
         return tfidf(counts, self.tensors["feature_ids"], self.tensors["idf"])
 
-    def logits(self, features: sp.csr_matrix) -> NDArray[np.float32]:
+    def logits(self, features: "scipy.sparse.csr_matrix") -> NDArray[np.float32]:
         """Return the logits, before the temperature, of features of shape (N, F): shape (N, C)."""
         output = features @ self.tensors["weight"] + self.tensors["bias"]
         if self.config.ngram.hidden_units:
@@ -129,7 +129,7 @@ class Classifier:
         _check_shapes(tensors, config, directory)
         return cls(config, tensors)
 
-    def _probabilities(self, features: sp.csr_matrix) -> NDArray[np.float32]:
+    def _probabilities(self, features: "scipy.sparse.csr_matrix") -> NDArray[np.float32]:
         return probabilities_of(self.logits(features), self.config.temperature, self.config.taxonomy.is_multi)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
+import scipy  # its submodules are loaded when they are used
 from numpy.typing import NDArray
 
 from al_platform.models.options import NgramOptions
@@ -34,15 +34,17 @@ def chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
         yield texts[start : start + CHUNK_TEXTS]
 
 
-def count_ngrams(texts: Sequence[str], options: NgramOptions) -> sp.csr_matrix:
+def count_ngrams(texts: Sequence[str], options: NgramOptions) -> "scipy.sparse.csr_matrix":
     """Return how often each n-gram bucket occurs, float32 of shape (N, 2 * n_features): words, then characters."""
     counted = [_count_chunk(chunk, options) for chunk in chunks(texts)]
     if not counted:
-        return sp.csr_matrix((0, 2 * options.n_features), dtype=np.float32)
-    return sp.vstack(counted, format="csr")
+        return scipy.sparse.csr_matrix((0, 2 * options.n_features), dtype=np.float32)
+    return scipy.sparse.vstack(counted, format="csr")
 
 
-def feature_table(counts: sp.csr_matrix, max_features: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def feature_table(
+    counts: "scipy.sparse.csr_matrix", max_features: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the buckets to keep, ascending, and their inverse document frequency, both of shape (F,).
 
     The buckets in most texts are kept; of equally frequent ones those with the lower number.
@@ -58,7 +60,9 @@ def feature_table(counts: sp.csr_matrix, max_features: int) -> tuple[NDArray[np.
     return kept.astype(np.int64), idf.astype(np.float32)
 
 
-def tfidf(counts: sp.csr_matrix, feature_ids: NDArray[np.int64], idf: NDArray[np.float32]) -> sp.csr_matrix:
+def tfidf(
+    counts: "scipy.sparse.csr_matrix", feature_ids: NDArray[np.int64], idf: NDArray[np.float32]
+) -> "scipy.sparse.csr_matrix":
     """Return (1 + log count) * idf of the kept buckets, each row of length 1: float32 of shape (N, F)."""
     column = np.full(counts.shape[1], -1, dtype=np.int32)
     column[feature_ids] = np.arange(len(feature_ids), dtype=np.int32)
@@ -70,10 +74,10 @@ def tfidf(counts: sp.csr_matrix, feature_ids: NDArray[np.int64], idf: NDArray[np
     rows = np.repeat(np.arange(counts.shape[0]), np.diff(indptr))
     lengths = np.sqrt(np.bincount(rows, weights**2, minlength=counts.shape[0]))
     shape = (counts.shape[0], len(feature_ids))
-    return sp.csr_matrix(((weights / lengths[rows]).astype(np.float32), columns, indptr), shape=shape)
+    return scipy.sparse.csr_matrix(((weights / lengths[rows]).astype(np.float32), columns, indptr), shape=shape)
 
 
-def projection(feature_ids: NDArray[np.int64], embedding_dim: int) -> sp.csr_matrix:
+def projection(feature_ids: NDArray[np.int64], embedding_dim: int) -> "scipy.sparse.csr_matrix":
     """Return the sparse sign projection of the buckets, float32 of shape (F, embedding_dim).
 
     Each bucket adds +1 or -1 to ``PROJECTION_SLOTS`` coordinates (Achlioptas 2003; Li et al. 2006).
@@ -84,10 +88,10 @@ def projection(feature_ids: NDArray[np.int64], embedding_dim: int) -> sp.csr_mat
     signs = np.where(bits >> SIGN_BIT, np.float32(1), np.float32(-1))
     indptr = np.arange(len(feature_ids) + 1) * PROJECTION_SLOTS
     shape = (len(feature_ids), embedding_dim)
-    return sp.csr_matrix((signs.ravel(), coordinates.ravel().astype(np.int32), indptr), shape=shape)
+    return scipy.sparse.csr_matrix((signs.ravel(), coordinates.ravel().astype(np.int32), indptr), shape=shape)
 
 
-def project(features: sp.csr_matrix, matrix: sp.csr_matrix) -> NDArray[np.float16]:
+def project(features: "scipy.sparse.csr_matrix", matrix: "scipy.sparse.csr_matrix") -> NDArray[np.float16]:
     """Return ``features @ matrix`` with rows of length 1 (zeros where a text has no feature): (N, E)."""
     projected = (features @ matrix).toarray()
     lengths = np.linalg.norm(projected, axis=1, keepdims=True)
@@ -110,10 +114,10 @@ def _embed_chunk(texts: Sequence[str], options: NgramOptions) -> NDArray[np.floa
     return project(features, projection(feature_ids, options.embedding_dim))
 
 
-def _count_chunk(texts: Sequence[str], options: NgramOptions) -> sp.csr_matrix:
+def _count_chunk(texts: Sequence[str], options: NgramOptions) -> "scipy.sparse.csr_matrix":
     readable = [_readable(text, options.max_chars) for text in texts]
     words = _hasher("word", options.word_ngrams, options.n_features).transform(readable)
-    counts = sp.hstack([words, _count_characters(readable, options)], format="csr", dtype=np.float32)
+    counts = scipy.sparse.hstack([words, _count_characters(readable, options)], format="csr", dtype=np.float32)
     counts.sort_indices()
     return counts
 
@@ -123,7 +127,7 @@ def _readable(text: str, max_chars: int) -> str:
     return text[:max_chars].lower().encode("utf-8", "replace").decode("utf-8")
 
 
-def _count_characters(texts: Sequence[str], options: NgramOptions) -> sp.csr_matrix:
+def _count_characters(texts: Sequence[str], options: NgramOptions) -> "scipy.sparse.csr_matrix":
     """Count the character n-grams inside words, shape (N, n_features).
 
     Those of each distinct word are found once and multiplied by the word's count: five times faster than reading
@@ -134,9 +138,9 @@ def _count_characters(texts: Sequence[str], options: NgramOptions) -> sp.csr_mat
     indptr = np.cumsum([0, *map(len, columns)])
     indices = np.fromiter((index for row in columns for index in row), dtype=np.int32, count=int(indptr[-1]))
     ones = np.ones(len(indices), dtype=np.float32)
-    words = sp.csr_matrix((ones, indices, indptr), shape=(len(texts), len(column)))  # (N, distinct words)
+    words = scipy.sparse.csr_matrix((ones, indices, indptr), shape=(len(texts), len(column)))  # (N, distinct words)
     if not column:
-        return sp.csr_matrix((len(texts), options.n_features), dtype=np.float32)
+        return scipy.sparse.csr_matrix((len(texts), options.n_features), dtype=np.float32)
     return words @ _hasher("char_wb", options.char_ngrams, options.n_features).transform(list(column))
 
 

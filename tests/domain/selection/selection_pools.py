@@ -4,7 +4,9 @@ import ibis
 import numpy as np
 import pyarrow as pa
 
-from al_platform.domain.selection import Pool, SelectionOptions, uncertainty_scalars
+from al_platform.domain.selection.eligible import Pool
+from al_platform.domain.selection.options import SelectionOptions
+from al_platform.domain.selection.uncertainty import uncertainty_scalars
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.schemas import PREDICTIONS, conform
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from selection_pools import in_duckdb, only_strategy, page_ids, pages_of, pool_of, predictions, scored
 
 from al_platform.domain.errors import InputError, PoolExhaustedError
-from al_platform.domain.selection import SelectionOptions, choose_batch
+from al_platform.domain.selection.choose import choose_batch
+from al_platform.domain.selection.options import SelectionOptions
 from al_platform.schemas import BATCH
 
 MIXED = SelectionOptions(budget=20, audit_share=0.2, exploration_share=0.1, seed=1)

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 
 from al_platform.domain.errors import ConfigError, InputError
-from al_platform.domain.selection import STRATEGIES, strategy_named
+from al_platform.domain.selection.strategies import STRATEGIES, strategy_named
 from al_platform.schemas import PREDICTIONS
 
 N = 12

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from al_platform.domain.selection import SelectionOptions
+from al_platform.domain.selection.options import SelectionOptions
 
 
 def test_shares_become_pages():

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
+import scipy  # its submodules are loaded when they are used
 from numpy.typing import NDArray
-from scipy.special import entr
 
 from al_platform.domain.errors import InputError
 
@@ -71,9 +71,9 @@ def entropy(columns: NDArray[np.float32], *, is_multi: bool) -> NDArray[np.float
     """Return Shannon's entropy in nats of each column of a (C, N) array; multi-label: the sum over the labels."""
     total = np.zeros(columns.shape[1], dtype=np.float32)
     for column in columns:
-        total += entr(column)
+        total += scipy.special.entr(column)
         if is_multi:
-            total += entr(1 - column)
+            total += scipy.special.entr(1 - column)
     return total
 
 

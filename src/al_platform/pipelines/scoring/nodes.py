@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import ibis
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from al_platform.catalog.formats import Expression
 from al_platform.catalog.traffic import Pages
 from al_platform.domain.errors import InputError
 from al_platform.domain.pages import page_text
@@ -58,7 +58,7 @@ def score_pages(
 
 
 def report_scoring(
-    predictions: ibis.Table, pages: Pages, champion: Model | None, imported: pa.Table | None
+    predictions: Expression, pages: Pages, champion: Model | None, imported: pa.Table | None
 ) -> dict[str, Any]:
     """Count what was scored, and say by whom.
 

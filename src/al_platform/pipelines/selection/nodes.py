@@ -4,14 +4,12 @@ import json
 import logging
 from typing import Any
 
-import ibis
 import pyarrow as pa
 
 from al_platform.annotation import AnnotationOptions, PlatformConnection
+from al_platform.catalog.formats import Expression
 from al_platform.catalog.traffic import Pages
 from al_platform.domain.near_duplicates import NearDuplicateOptions, near_duplicate_groups
-from al_platform.domain.selection.choose import choose_batch
-from al_platform.domain.selection.eligible import Pool
 from al_platform.domain.selection.options import SelectionOptions
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.domain.text import clean_text
@@ -21,7 +19,7 @@ SUMMARY = b"selection_summary"
 
 
 def select_batch(
-    predictions: ibis.Table,
+    predictions: Expression,
     pages: Pages,
     batches_before: pa.Table,
     imported_labels: pa.Table,
@@ -52,6 +50,10 @@ def select_batch(
     Raises:
         PoolExhaustedError: Fewer candidates than the budget.
     """
+    # Ibis takes a third of a second to import, and commands like "kedro registry list" choose nothing.
+    from al_platform.domain.selection.choose import choose_batch
+    from al_platform.domain.selection.eligible import Pool
+
     if sealed_batch is not None:
         if sealed_batch.num_rows != options.budget:
             LOG.warning(
