@@ -126,7 +126,7 @@ def test_only_missing_outputs_runs_nothing_where_all_is_committed(project):
     assert ran == []
 
 
-def test_a_filtered_run_that_lacks_nodes_of_a_stage_commits_nothing(project, caplog):
+def test_a_filtered_run_that_lacks_nodes_of_a_stage_commits_nothing(project):
     project.only("topics")
     project.run("scoring")
     project.run("selection", node_names=["topics.selection.select_batch", "topics.selection.seal_batch"])
