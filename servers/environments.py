@@ -1,0 +1,54 @@
+"""Environments of servers that must not share ours: one for each lock file, in the user's cache folder.
+
+An environment's folder carries the hash of its lock file, so that a second start is quick and a changed lock makes a
+new one.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+HERE = Path(__file__).parent
+_DONE = ".complete"
+
+
+def environment(name: str) -> Path:
+    """Return the environment with what ``servers/<name>.lock`` lists, made now if there is none.
+
+    Args:
+        name: Of the lock file, without its ending.
+
+    Returns:
+        The environment's folder; its programs are in ``bin``.
+
+    Raises:
+        RuntimeError: It cannot be installed; the message holds pip's own.
+    """
+    lock = HERE / f"{name}.lock"
+    digest = sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:12]
+    folder = _cache() / f"{name}-{digest}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Two test runs at once make it once.
+    with (folder.parent / f".{folder.name}.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if not (folder / _DONE).exists():
+            print(f"Making the environment of {name}, once ...", file=sys.stderr, flush=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            _call(sys.executable, "-m", "venv", str(folder))
+            _call(str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", "-r", str(lock))
+            (folder / _DONE).touch()
+    return folder
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "al-platform" / "environments"
+
+
+def _call(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr.strip()}")
