@@ -52,3 +52,17 @@ STAGES = (
 
 STAGE = {stage.name: stage for stage in STAGES}
 JOBS: tuple[str, ...] = ("monthly", "quarterly")
+
+
+def class_of(path: str) -> DataClass:
+    """Return the class of data that a path below a root belongs to; no two classes have paths of the same shape."""
+    first, *rest = path.split("/")
+    if first[:1].isdigit():
+        return "traffic"
+    if rest[:1] == ["by_digest"]:
+        return "models"
+    if rest[:1] == ["log"]:
+        return "champion"
+    if len(rest) > 1 and rest[1] in STAGE:
+        return STAGE[rest[1]].data_class
+    return "labels"

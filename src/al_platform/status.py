@@ -10,10 +10,11 @@ from al_platform.catalog.formats import format_named
 from al_platform.catalog.outputs import read_output
 from al_platform.config import FamilyConfigLoader
 from al_platform.domain.cycles import MONTHS_PER_QUARTER, months_between, shift_cycle
-from al_platform.stages import STAGES, Stage
-from al_platform.storage.commit_log import history
-from al_platform.storage.store import open_store
+from al_platform.stages import STAGE, STAGES, Stage
+from al_platform.storage.commit_log import StageKey, committed_cycles, head
+from al_platform.storage.store import Store, open_store
 
+MONTHLY = tuple(stage for stage in STAGES if stage.job == "monthly")
 Status = dict[str, dict[str, Any]]
 SETS = ("train", "validation", "golden", "audit")
 PROSE = ("reason", "loosened", "promoted_in")
@@ -44,12 +45,12 @@ def _public_family(family: dict[str, Any]) -> dict[str, Any]:
 
 
 def _family_status(loader: FamilyConfigLoader, family: str, cycle: str | None) -> dict[str, Any]:
-    reports = {stage.name: _reports(loader, family, stage) for stage in STAGES}
-    known = [found for stage in STAGES if stage.job == "monthly" for found in reports[stage.name]]
-    shown = cycle or max(known, default=None)
-    month = {name: by_cycle.get(shown or "", {}) for name, by_cycle in reports.items()}
-    evaluated = _newest(reports["evaluation"], shown)
-    evaluation = reports["evaluation"].get(evaluated or "", {})
+    stores = {stage.name: open_store(loader.root(stage.data_class)) for stage in STAGES}
+    cycles = {name: committed_cycles(store, family, name) for name, store in stores.items()}
+    shown = cycle or max((found for stage in MONTHLY for found in cycles[stage.name]), default=None)
+    month = {stage.name: _report(stores[stage.name], family, shown, stage) for stage in MONTHLY}
+    evaluated = _newest(cycles["evaluation"], shown)
+    evaluation = _report(stores["evaluation"], family, evaluated, STAGE["evaluation"])
     champions = champion_log(open_store(loader.root("champion")), family)
     return {
         "cycle": shown,
@@ -66,21 +67,21 @@ def _family_status(loader: FamilyConfigLoader, family: str, cycle: str | None) -
         "verdict": evaluation.get("verdict"),
         "reason": evaluation.get("reason"),
         "loosened": evaluation.get("loosened"),
-        "promoted_in": _newest(reports["promotion"], shown),
+        "promoted_in": _newest(cycles["promotion"], shown),
         "champion": champions[-1].model_digest if champions else None,
     }
 
 
-def _newest(reports: dict[str, Any], cycle: str | None) -> str | None:
-    return max((found for found in reports if cycle is None or found <= cycle), default=None)
+def _newest(cycles: list[str], cycle: str | None) -> str | None:
+    return max((found for found in cycles if cycle is None or found <= cycle), default=None)
 
 
-def _reports(loader: FamilyConfigLoader, family: str, stage: Stage) -> dict[str, dict[str, Any]]:
-    store = open_store(loader.root(stage.data_class))
-    return {
-        cycle: read_output(store, manifest.outputs[stage.report], format_named("json"))
-        for cycle, manifest in history(store, family, stage.name).items()
-    }
+def _report(store: Store, family: str, cycle: str | None, stage: Stage) -> dict[str, Any]:
+    manifest = head(store, StageKey(family, cycle, stage.name)) if cycle else None
+    if manifest is None:
+        return {}
+    report: dict[str, Any] = read_output(store, manifest.outputs[stage.report], format_named("json"))
+    return report
 
 
 def print_status(status: Status, console: Console | None = None) -> None:

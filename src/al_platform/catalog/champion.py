@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from al_platform.catalog.outputs import StageOutput, StoreDataset
+from al_platform.catalog.outputs import StageOutput, StoreDataset, stored_files
 from al_platform.domain.errors import CommitConflictError, StoreError
 from al_platform.models.classifier import Classifier
 from al_platform.models.model import TRAINING_RECORD, Model, TrainedModel, directory_digest
@@ -85,7 +85,8 @@ class Champion(StoreDataset):
         if entry is None:
             self.source = Input(place="none", sha256=None)
             return None
-        self.source = Input(place=f"{self.family}/log/{entry.number:06d}.json", sha256=entry.model_digest)
+        path = f"{self.family}/log/{entry.number:06d}.json"
+        self.source = Input(place=path, sha256=entry.model_digest, files=tuple(stored_files(self.store, [path])))
         return load_model(self._models, self.family, entry.model_digest)
 
 

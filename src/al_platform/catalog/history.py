@@ -1,14 +1,13 @@
 """What earlier cycles left: fixed by the cycle of the run, not by when it runs."""
 
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Any
 
 import pyarrow as pa
 
 from al_platform.catalog.formats import format_named, read_parquet, schema_named
-from al_platform.catalog.outputs import StoreDataset, read_output
-from al_platform.storage.commit_log import Input, Output, StageKey, head, history
+from al_platform.catalog.outputs import StoreDataset, input_of, read_output, stored_files
+from al_platform.storage.commit_log import Input, Output, StageKey, committed_cycles, head, history
 
 
 class _History(StoreDataset):
@@ -32,15 +31,11 @@ class _History(StoreDataset):
 
     def _committed(self) -> dict[str, Output]:
         """Return the output of every committed cycle before this one, oldest first."""
-        manifests = history(self.store, self.family, self.stage)
-        return {
-            cycle: manifest.outputs[self.name]
-            for cycle, manifest in manifests.items()
-            if cycle < self.cycle and self.name in manifest.outputs
-        }
+        manifests = history(self.store, self.family, self.stage, before=self.cycle)
+        return {cycle: found.outputs[self.name] for cycle, found in manifests.items() if self.name in found.outputs}
 
-    def _own(self) -> Output | None:
-        manifest = head(self.store, StageKey(self.family, self.cycle, self.stage))
+    def _of(self, cycle: str) -> Output | None:
+        manifest = head(self.store, StageKey(self.family, cycle, self.stage))
         return manifest.outputs.get(self.name) if manifest else None
 
     def _read(self, output: Output) -> Any:
@@ -67,17 +62,15 @@ class NewestBefore(_History):
         self._or_own = or_own
 
     def _load(self) -> Any:
-        if self._or_own and (own := self._own()) is not None:
-            # No input of the manifest: it is this stage's own output.
-            self.source = None
-            return self._read(own)
-        outputs = self._committed()
-        if not outputs:
-            self.source = Input(place="none", sha256=None)
-            return self._empty()
-        output = outputs[max(outputs)]
-        self.source = Input(place=output.path, sha256=output.sha256)
-        return self._read(output)
+        output = self._newest()
+        self.source = input_of(output) if output else input_of()
+        return self._read(output) if output else self._empty()
+
+    def _newest(self) -> Output | None:
+        if self._or_own and (own := self._of(self.cycle)) is not None:
+            return own
+        earlier = [cycle for cycle in committed_cycles(self.store, self.family, self.stage) if cycle < self.cycle]
+        return self._of(earlier[-1]) if earlier else None
 
 
 class AllCycles(_History):
@@ -85,8 +78,7 @@ class AllCycles(_History):
 
     def _load(self) -> pa.Table:
         outputs = self._committed()
-        digests = ",".join(f"{cycle}:{output.sha256}" for cycle, output in outputs.items())
-        self.source = Input(place=",".join(outputs) or "none", sha256=sha256(digests.encode()).hexdigest())
+        self.source = input_of(*outputs.values())
         return _one_after_another({cycle: self._read(output) for cycle, output in outputs.items()}, self._empty())
 
 
@@ -114,8 +106,8 @@ class SealedBatches(StoreDataset):
     def _load(self) -> pa.Table:
         sealed = {path.split("/")[1]: path for path in self.store.list(self.family) if path.endswith(self._suffix)}
         paths = {cycle: path for cycle, path in sealed.items() if cycle < self.cycle or self._is_own(cycle)}
-        digests = ",".join(sha256(self.store.read(path)).hexdigest() for path in paths.values())
-        self.source = Input(place=",".join(paths) or "none", sha256=sha256(digests.encode()).hexdigest())
+        files = stored_files(self.store, list(paths.values()))
+        self.source = Input.of_files(", ".join(paths.values()), files)
         tables = {cycle: read_parquet(self.store.local(path)) for cycle, path in paths.items()}
         return _one_after_another(tables, self._schema.empty_table())
 

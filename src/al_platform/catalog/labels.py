@@ -1,14 +1,13 @@
 """Labels that were there before the platform: imported, or the labelled start of a simulated source."""
 
 from collections.abc import Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from al_platform.catalog.formats import read_parquet
-from al_platform.catalog.outputs import StoreDataset
+from al_platform.catalog.outputs import StoreDataset, stored_files
 from al_platform.catalog.traffic import IMPORTED, add_table
 from al_platform.schemas import IMPORTED_LABELS, conform
 from al_platform.sources import SourceOptions, open_source
@@ -34,7 +33,7 @@ class ImportedLabels(StoreDataset):
             source = open_source(self._traffic["source"], SourceOptions.model_validate(self._traffic["options"]))
             add_table(self.store, folder, source.seed_labels(self.family))
         files = self.store.list(folder)
-        self.source = Input(place=folder, sha256=sha256(",".join(files).encode()).hexdigest())
+        self.source = Input.of_files(folder, stored_files(self.store, files))
         tables = [_read(self.store.local(file)) for file in files]
         return pa.concat_tables([IMPORTED_LABELS.empty_table(), *tables], promote_options="default")
 

@@ -11,7 +11,7 @@ from al_platform.catalog.formats import Format, format_named
 from al_platform.catalog.previews import ROWS, JSONPreview, TablePreview, json_preview, table_preview
 from al_platform.domain.cycles import parse_cycle
 from al_platform.domain.errors import ConfigError, NotReadyError, StoreError
-from al_platform.storage.commit_log import Input, Output, StageKey, file_sha256, head
+from al_platform.storage.commit_log import File, Input, Output, StageKey, file_sha256, head
 from al_platform.storage.run import Run
 from al_platform.storage.store import Store, open_store, temporary_folder
 
@@ -93,7 +93,7 @@ class StageOutput(StoreDataset):
                 f"Asked for {self.name} of {self.family} {self.cycle}, but {self.key.stage} has not been committed "
                 f"for that cycle. Run: kedro run --pipeline={self.key.stage} --params cycle={self.cycle}"
             )
-        self.source = Input(place=output.path, sha256=output.sha256)
+        self.source = input_of(output)
         return read_output(self.store, output, self.format)
 
     def _exists(self) -> bool:
@@ -142,7 +142,7 @@ class SealedOutput(StageOutput):
             self.source = None
             return None
         sealed = self._sealed()
-        self.source = Input(place=sealed.path, sha256=sealed.sha256)
+        self.source = input_of(sealed)
         return read_output(self.store, sealed, self.format)
 
     def _sealed(self) -> Output:
@@ -150,6 +150,17 @@ class SealedOutput(StageOutput):
             raise NotReadyError(f"Nothing is sealed for {self.family} {self.cycle}: run {self.key.stage} first.")
         data = self.store.read(self._path)
         return Output(path=self._path, sha256=sha256(data).hexdigest(), size=len(data))
+
+
+def input_of(*outputs: Output) -> Input:
+    """Return a stage's outputs as an input of another stage."""
+    files = [File(path=output.path, sha256=output.sha256) for output in outputs]
+    return Input.of_files(", ".join(output.path for output in outputs), files)
+
+
+def stored_files(store: Store, paths: list[str]) -> list[File]:
+    """Return files of the store with what their bytes hash to."""
+    return [File(path=path, sha256=file_sha256(store.local(path))) for path in paths]
 
 
 def read_output(store: Store, output: Output, file_format: Format) -> Any:

@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from al_platform.annotation import PlatformConnection
 from al_platform.catalog.formats import format_named
-from al_platform.catalog.outputs import StoreDataset, read_output
+from al_platform.catalog.outputs import StoreDataset, input_of, read_output
 from al_platform.catalog.traffic import truth_of
 from al_platform.schemas import ANNOTATIONS, QUARANTINE
-from al_platform.storage.commit_log import Input, StageKey, head, history
+from al_platform.storage.commit_log import StageKey, committed_cycles, head
 
 
 class Platform(StoreDataset):
@@ -67,16 +67,12 @@ class LedgerPartition(StoreDataset):
         self._stage = stage
 
     def _load(self) -> Partition:
-        later = [cycle for cycle in history(self.store, self.family, self._stage) if cycle > self.cycle]
+        later = [cycle for cycle in committed_cycles(self.store, self.family, self._stage) if cycle > self.cycle]
         manifest = head(self.store, StageKey(self.family, self.cycle, self._stage))
         if manifest is None:
-            self.source = Input(place="none", sha256=None)
+            self.source = input_of()
             return Partition(ANNOTATIONS.empty_table(), QUARANTINE.empty_table(), bool(later))
-        # Not an input of the manifest: it is this stage's own output, and would make each re-run look different.
-        self.source = None
-        parquet = format_named("parquet")
-        return Partition(
-            read_output(self.store, manifest.outputs["annotations"], parquet),
-            read_output(self.store, manifest.outputs["annotation_quarantine"], parquet),
-            bool(later),
-        )
+        taken = [manifest.outputs[name] for name in ("annotations", "annotation_quarantine")]
+        self.source = input_of(*taken)
+        annotations, quarantine = (read_output(self.store, output, format_named("parquet")) for output in taken)
+        return Partition(annotations, quarantine, bool(later))

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from al_platform.catalog.formats import Expression, read_parquet
-from al_platform.catalog.outputs import StoreDataset
+from al_platform.catalog.outputs import StoreDataset, stored_files
 from al_platform.domain.errors import NotReadyError, SchemaError
 from al_platform.schemas import PAGES, conform
 from al_platform.sources import SourceOptions, open_source
@@ -35,8 +35,7 @@ class Traffic(StoreDataset):
 
     def _load(self) -> "Pages":
         files = stored_pages(self.store, self.cycle, self._traffic)
-        digests = sha256(",".join(Path(file).stem for file in files).encode()).hexdigest()
-        self.source = Input(place=f"{self.cycle}/pages", sha256=digests)
+        self.source = Input.of_files(f"{self.cycle}/pages", stored_files(self.store, files))
         return Pages([self.store.local(file) for file in files])
 
 
@@ -119,10 +118,9 @@ class ImportedPredictions(StoreDataset):
     def _load(self) -> pa.Table | None:
         folder = predictions_folder(self.family, self.cycle)
         files = self.store.list(folder)
+        self.source = Input.of_files(folder, stored_files(self.store, files))
         if not files:
-            self.source = Input(place="none", sha256=None)
             return None
-        self.source = Input(place=folder, sha256=sha256(",".join(files).encode()).hexdigest())
         return pa.concat_tables([read_parquet(self.store.local(file)) for file in files])
 
 

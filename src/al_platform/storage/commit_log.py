@@ -6,7 +6,8 @@ entry leaves the previous head as it was; a run whose outputs equal the head's a
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from al_platform.domain.errors import CommitConflictError, StoreError
 from al_platform.storage.store import Store
+
+_PARALLEL_READS = 8
 
 
 class _Record(BaseModel):
@@ -30,11 +33,35 @@ class Output(_Record):
     size: int
 
 
+class File(_Record):
+    """A file that a stage read: its path below the root of its class of data, and what its bytes hash to."""
+
+    path: str
+    sha256: str
+
+
 class Input(_Record):
-    """Something a stage read: where it lies and what it hashed to; None for what is generated."""
+    """Something a stage read.
+
+    Attributes:
+        place: Where it lies, for people; ``none`` for what was not there yet.
+        sha256: What it hashed to; None for what is not there or is generated.
+        files: Every file of it, in the order it was read.
+    """
 
     place: str
     sha256: str | None
+    files: tuple[File, ...] = ()
+
+    @classmethod
+    def of_files(cls, place: str, files: Sequence[File]) -> "Input":
+        """Return an input of these files, with one digest for all of them; ``none`` without files."""
+        if not files:
+            return cls(place="none", sha256=None)
+        if len(files) == 1:
+            return cls(place=place, sha256=files[0].sha256, files=tuple(files))
+        digest = sha256(to_json({file.path: file.sha256 for file in files})).hexdigest()
+        return cls(place=place, sha256=digest, files=tuple(files))
 
 
 class Manifest(_Record):
@@ -134,15 +161,35 @@ def head(store: Store, key: StageKey) -> Manifest | None:
     Raises:
         StoreError: The manifest is missing or does not hash to what the entry says.
     """
-    log = entries(store, f"{key.prefix}/log")
-    return _read_manifest(store, Entry.model_validate_json(log[-1])) if log else None
+    newest = newest_entry(store, key)
+    return read_manifest(store, newest) if newest else None
 
 
-def history(store: Store, family: str, stage: str) -> dict[str, Manifest]:
-    """Return the head of every cycle in which the family committed this stage, oldest cycle first."""
-    cycles = sorted({path.split("/")[1] for path in store.list(family) if f"/{stage}/log/" in path})
-    heads = {cycle: head(store, StageKey(family, cycle, stage)) for cycle in cycles}
-    return {cycle: manifest for cycle, manifest in heads.items() if manifest is not None}
+def newest_entry(store: Store, key: StageKey) -> Entry | None:
+    """Return the highest entry of the stage's log, or None before the first commit."""
+    log = store.list(f"{key.prefix}/log")
+    return Entry.model_validate_json(store.read(log[-1])) if log else None
+
+
+def history(store: Store, family: str, stage: str, before: str | None = None) -> dict[str, Manifest]:
+    """Return the head of every cycle in which the family committed this stage, oldest cycle first.
+
+    Args:
+        store: Of the stage.
+        family: The model family.
+        stage: The stage.
+        before: Only cycles before this one.
+    """
+    cycles = [cycle for cycle in committed_cycles(store, family, stage) if before is None or cycle < before]
+    # Many small reads: on a remote store each waits for the network.
+    with ThreadPoolExecutor(_PARALLEL_READS) as pool:
+        heads = pool.map(lambda cycle: head(store, StageKey(family, cycle, stage)), cycles)
+        return {cycle: manifest for cycle, manifest in zip(cycles, heads, strict=True) if manifest is not None}
+
+
+def committed_cycles(store: Store, family: str, stage: str) -> list[str]:
+    """Return the cycles in which the family committed this stage, oldest first."""
+    return sorted({path.split("/")[1] for path in store.list(family) if f"/{stage}/log/" in path})
 
 
 def log_length(store: Store, key: StageKey) -> int:
@@ -166,12 +213,12 @@ def commit(store: Store, manifest: Manifest, base: int) -> Entry | None:
     """
     key = StageKey(manifest.family, manifest.cycle, manifest.stage)
     folder = f"{key.prefix}/log"
-    log = entries(store, folder)
-    if log and Entry.model_validate_json(log[-1]).outputs_digest == manifest.outputs_digest:
+    newest = newest_entry(store, key)
+    if newest and newest.outputs_digest == manifest.outputs_digest:
         store.remove(key.attempt(manifest.run_id))
         return None
-    if len(log) != base:
-        raise _conflict(key, Entry.model_validate_json(log[-1]))
+    if newest and newest.number != base:
+        raise _conflict(key, newest)
     data = to_json(manifest)
     path = f"{key.attempt(manifest.run_id)}/manifest.json"
     store.write(path, data)
@@ -208,7 +255,8 @@ def _conflict(key: StageKey, theirs: Entry) -> CommitConflictError:
     )
 
 
-def _read_manifest(store: Store, entry: Entry) -> Manifest:
+def read_manifest(store: Store, entry: Entry) -> Manifest:
+    """Return the manifest that a log entry points to; StoreError if it is missing or was changed."""
     try:
         data = store.read(entry.manifest)
     except FileNotFoundError as error:
