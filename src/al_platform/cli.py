@@ -15,6 +15,7 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import env_option
 
 from al_platform.domain.errors import AlPlatformError
+from al_platform.storage.redaction import redact, redact_error
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,7 +34,7 @@ class UserErrors(click.Group):
         try:
             return super().invoke(ctx)
         except AlPlatformError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(redact(str(error))) from error
 
 
 @click.group(name="al-platform")
@@ -57,7 +58,10 @@ def _without_traceback(callback: Any) -> Any:
         try:
             return callback(*args, **kwargs)
         except AlPlatformError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(redact(str(error))) from error
+        except Exception as error:
+            redact_error(error)
+            raise
 
     return call
 

@@ -4,6 +4,7 @@ Parameters of a family are ``family_defaults`` < the family's own < the environm
 validated before anything runs, whichever stages the run holds.
 """
 
+import re
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 
 from kedro.config import OmegaConfigLoader
 from omegaconf import OmegaConf
+from omegaconf.errors import InterpolationResolutionError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from al_platform.domain.cycles import last_complete_month, parse_cycle
@@ -18,8 +20,11 @@ from al_platform.domain.errors import ConfigError, known_names
 from al_platform.families import parse_families
 from al_platform.sources import SourceOptions
 from al_platform.stages import DataClass
+from al_platform.storage.store import Root, is_local
 
 _DEFAULTS = "family_defaults"
+_EXPERIMENT = "experiment"
+_OF_THE_RUN = ("cycle", _EXPERIMENT)
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -51,12 +56,22 @@ class TrafficGlobals(BaseModel):
 
 
 class Globals(BaseModel):
-    """The content of ``globals.yml``."""
+    """The content of ``globals.yml``.
+
+    Attributes:
+        root: Everything lies below it, each class of data in a folder of its own.
+        roots: Classes of data that lie elsewhere.
+        experiment: Name of an experiment: it reads what is there, and writes below ``root/experiments/NAME`` alone.
+        audit_anchor: Where the audit log's head is held, outside ``root``; None where nowhere.
+        traffic: Where pages come from.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     root: str = "data"
     roots: Roots = Field(default_factory=Roots)
+    experiment: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    audit_anchor: str | None = None
     traffic: TrafficGlobals = Field(default_factory=TrafficGlobals)
 
 
@@ -84,14 +99,30 @@ class FamilyConfigLoader(OmegaConfigLoader):
         Raises:
             ConfigError: It holds a key that is not known or a value that does not fit.
         """
-        return _validate(Globals, self["globals"], "globals.yml")
+        content = dict(self["globals"])
+        experiment = (self.runtime_params or {}).get(_EXPERIMENT, content.get(_EXPERIMENT))
+        return _validate(Globals, {**content, _EXPERIMENT: experiment}, "globals.yml")
 
-    def root(self, data_class: DataClass) -> str:
-        """Return the root of a class of data; a local folder is made absolute."""
+    def root(self, data_class: DataClass) -> Root:
+        """Return the root of a class of data; a local folder is made absolute.
+
+        In an experiment it reads the class and writes below the experiment's prefix. Its logs are its own.
+        """
         settings = self.validated_globals
-        root = getattr(settings.roots, data_class) or f"{settings.root.rstrip('/')}/{data_class}"
-        is_local = "://" not in root and not root.startswith("dbfs:")
-        return str(self._project() / root) if is_local else root
+        base = self._absolute(getattr(settings.roots, data_class) or f"{settings.root.rstrip('/')}/{data_class}")
+        if settings.experiment is None:
+            return base
+        own = self._absolute(f"{settings.root.rstrip('/')}/experiments/{settings.experiment}/{data_class}")
+        return own if data_class == "logs" else {"base": base, "own": own}
+
+    @property
+    def audit_anchor(self) -> str | None:
+        """The root where the audit log's head is held outside; None where nowhere."""
+        anchor = self.validated_globals.audit_anchor
+        return self._absolute(anchor) if anchor else None
+
+    def _absolute(self, root: str) -> str:
+        return str(self._project() / root) if is_local(root) else root
 
     def __getitem__(self, key: str) -> Any:
         """Return the configuration of this kind; parameters merged per family and validated."""
@@ -99,7 +130,10 @@ class FamilyConfigLoader(OmegaConfigLoader):
         self._register_own_resolvers()
         if key == "parameters" and key not in self:
             self[key] = self._parameters()
-        return super().__getitem__(key)
+        try:
+            return super().__getitem__(key)
+        except InterpolationResolutionError as error:
+            raise ConfigError(f"{key} of the environment {self.env!r}: {_unset_variable(error)}") from error
 
     def _register_own_resolvers(self) -> None:
         OmegaConf.register_new_resolver("cycle", self._cycle, replace=True)
@@ -109,8 +143,9 @@ class FamilyConfigLoader(OmegaConfigLoader):
     def _cycle(self) -> str:
         return self.cycle
 
-    def _root(self, data_class: DataClass) -> str:
-        return self.root(data_class)
+    def _root(self, data_class: DataClass) -> Any:
+        root = self.root(data_class)
+        return root if isinstance(root, str) else OmegaConf.create(dict(root))
 
     def _traffic(self) -> Any:
         return OmegaConf.create(self.validated_globals.traffic.model_dump(mode="json"))
@@ -124,7 +159,7 @@ class FamilyConfigLoader(OmegaConfigLoader):
         environments = dict.fromkeys([self.base_env, self.env or self.default_run_env])
         layers = [self._layer(environment) for environment in environments]
         layers.append(dict(self.runtime_params or {}))
-        known = {*families, _DEFAULTS, "cycle"}
+        known = {*families, _DEFAULTS, *_OF_THE_RUN}
         # An environment may leave out families of the base; their parameter files stay where they are.
         left_out = set(parse_families(self._layer(self.base_env, "families")))
         for index, layer in enumerate(layers):
@@ -155,6 +190,18 @@ def _validate(model: type[_Model], value: Any, what: str, prefix: str = "") -> _
     except ValidationError as error:
         lines = [_problem(model, prefix, problem) for problem in error.errors()]
         raise ConfigError(f"In {what}:\n" + "\n".join(lines)) from error
+
+
+def _unset_variable(error: InterpolationResolutionError) -> str:
+    if found := re.search(r"Environment variable '(\w+)' not found", str(error)):
+        return f"the environment variable {found[1]} is not set. {_VARIABLES.get(found[1], 'Set it.')}"
+    return str(error)
+
+
+_VARIABLES = {
+    "AL_S3_ROOT": "Set it to where everything shall lie, for instance s3://my-bucket/al-platform.",
+    "AL_UC_CATALOG": "Set it to the Unity Catalog catalog whose schema holds the volumes.",
+}
 
 
 def _problem(model: type[BaseModel], prefix: str, problem: Any) -> str:

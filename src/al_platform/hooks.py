@@ -1,6 +1,7 @@
 """What happens around nodes: configuration is checked first, stages are committed, the run ends with a table."""
 
 import logging
+import os
 import platform
 import subprocess
 from importlib.metadata import version
@@ -8,14 +9,18 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from kedro.config import MissingConfigException
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline.node import Node
 
 from al_platform import families
 from al_platform.catalog.outputs import StageOutput, StoreDataset
 from al_platform.stages import STAGE
+from al_platform.storage import redaction
 from al_platform.storage.commit_log import StageKey
 from al_platform.storage.run import Run
+from al_platform.storage.run_record import RunJournal, start_of
+from al_platform.storage.store import open_store
 
 LOG = logging.getLogger("al_platform")
 _VERSIONED = ("al-platform", "kedro", "numpy", "pyarrow", "duckdb", "ibis-framework", "scikit-learn", "torch")
@@ -28,6 +33,7 @@ class ConfigurationHooks:
     def after_context_created(self, context: Any) -> None:
         """Leave the family names for the pipeline registry, and validate every parameter."""
         loader = context.config_loader
+        redaction.configure(_credentials(loader))
         families.configure(loader.families)
         _ = loader["parameters"]
 
@@ -37,17 +43,23 @@ class CommitHooks:
 
     def __init__(self) -> None:
         self._run: Run | None = None
+        self._journal: RunJournal | None = None
         self._parameters: dict[str, Any] = {}
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
-        """Keep the parameters for the manifests."""
-        self._parameters = context.config_loader["parameters"]
+        """Keep the configuration for the manifests and the logs."""
+        self._loader = context.config_loader
+        self._parameters = self._loader["parameters"]
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Begin a run and tie every dataset of the pipeline to it."""
         run_id = f"{run_params['run_id']}-{uuid4().hex[:6]}"
+        logs = open_store(self._loader.root("logs"))
+        names = tuple(run_params.get("pipeline_names") or ["__default__"])
+        self._journal = RunJournal(logs, start_of(run_id, self._loader.env, names, self._loader.cycle))
+        self._journal.begin()
         self._run = Run(run_id, code_revision(Path(run_params["project_path"])), environment())
         for name in pipeline.datasets():
             dataset = catalog.get(name, fallback_to_runtime_pattern=True)
@@ -79,12 +91,19 @@ class CommitHooks:
     @hook_impl
     def after_pipeline_run(self) -> None:
         """Remove what a filtered run wrote of stages that it did not finish, and say so."""
-        self._discard_unfinished()
+        self._end(None)
 
     @hook_impl
-    def on_pipeline_error(self) -> None:
+    def on_pipeline_error(self, error: Exception) -> None:
         """The same after a failure."""
-        self._discard_unfinished()
+        self._end(str(error) or type(error).__name__)
+
+    def _end(self, error: str | None) -> None:
+        try:
+            self._discard_unfinished()
+        finally:
+            if self._journal:
+                self._journal.end(error)
 
     def _commit(self, key: StageKey) -> None:
         if self._run is None or self._run.missing(key, STAGE[key.stage].outputs):
@@ -136,6 +155,13 @@ class ReportHooks:
         print_status(read_status(self._loader, self._loader.cycle))
 
 
+def _credentials(loader: Any) -> dict[str, Any]:
+    try:
+        return dict(loader["credentials"])
+    except MissingConfigException:
+        return {}
+
+
 def code_revision(project: Path) -> str | None:
     """Return the Git revision of ``project``, ``-dirty`` where the tree has changes; None outside a checkout."""
     command = ["git", "-C", str(project), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
@@ -146,5 +172,19 @@ def code_revision(project: Path) -> str | None:
 
 
 def environment() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that results depend on."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _VERSIONED}}
+    """Return what results depend on beside code and data: Python, libraries, processor and threads."""
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in _VERSIONED},
+        "machine": platform.machine(),
+        "cpu": _cpu(),
+        "threads": os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count()),
+    }
+
+
+def _cpu() -> str:
+    # platform.processor() is empty or the architecture on most Linux systems.
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or "unknown")

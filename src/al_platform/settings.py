@@ -1,5 +1,7 @@
 """Kedro's settings of this project."""
 
+from omegaconf.resolvers import oc
+
 from al_platform.config import FamilyConfigLoader
 from al_platform.hooks import CommitHooks, ConfigurationHooks, ReportHooks
 
@@ -8,6 +10,8 @@ CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
     "config_patterns": {"families": ["families.yml"]},
+    # Kedro knows this one for credentials only; here roots come from the environment.
+    "custom_resolvers": {"oc.env": oc.env},
     "merge_strategy": {"parameters": "soft", "globals": "soft", "catalog": "soft"},
 }
 HOOKS = (ConfigurationHooks(), CommitHooks(), ReportHooks())

@@ -13,7 +13,7 @@ from al_platform.domain.errors import CommitConflictError, StoreError
 from al_platform.models.classifier import Classifier
 from al_platform.models.model import TRAINING_RECORD, Model, TrainedModel, directory_digest
 from al_platform.storage.commit_log import Input, StageKey, append, entries, head, to_json
-from al_platform.storage.store import Store, open_store, temporary_folder
+from al_platform.storage.store import Root, Store, open_store, temporary_folder
 
 BY_GATE = "gate"
 
@@ -70,7 +70,7 @@ class ModelOutput(StageOutput):
 class Champion(StoreDataset):
     """The model that the newest champion entry of a cycle before this one names; None before the first."""
 
-    def __init__(self, *, models_root: str, **where: Any):
+    def __init__(self, *, models_root: Root, **where: Any):
         """Create the dataset.
 
         Args:

@@ -26,7 +26,8 @@ class _History(StoreDataset):
         self.format = format_named(format)
         self.schema = schema_named(schema) if schema else None
 
-    def _empty(self) -> Any:
+    def empty(self) -> Any:
+        """Return what stands for no cycle: an empty table of the schema, or None without one."""
         return self.schema.empty_table() if self.schema is not None else None
 
     def _committed(self) -> dict[str, Output]:
@@ -64,7 +65,7 @@ class NewestBefore(_History):
     def _load(self) -> Any:
         output = self._newest()
         self.source = input_of(output) if output else input_of()
-        return self._read(output) if output else self._empty()
+        return self._read(output) if output else self.empty()
 
     def _newest(self) -> Output | None:
         if self._or_own and (own := self._of(self.cycle)) is not None:
@@ -79,7 +80,7 @@ class AllCycles(_History):
     def _load(self) -> pa.Table:
         outputs = self._committed()
         self.source = input_of(*outputs.values())
-        return _one_after_another({cycle: self._read(output) for cycle, output in outputs.items()}, self._empty())
+        return one_after_another({cycle: self._read(output) for cycle, output in outputs.items()}, self.empty())
 
 
 class SealedBatches(StoreDataset):
@@ -100,7 +101,7 @@ class SealedBatches(StoreDataset):
         """
         super().__init__(**where)
         self._suffix = f"/{stage}/sealed/{name}.parquet"
-        self._schema = schema_named(schema)
+        self.schema = schema_named(schema)
         self._including_this = including_this
 
     def _load(self) -> pa.Table:
@@ -109,13 +110,14 @@ class SealedBatches(StoreDataset):
         files = stored_files(self.store, list(paths.values()))
         self.source = Input.of_files(", ".join(paths.values()), files)
         tables = {cycle: read_parquet(self.store.local(path)) for cycle, path in paths.items()}
-        return _one_after_another(tables, self._schema.empty_table())
+        return one_after_another(tables, self.schema.empty_table())
 
     def _is_own(self, cycle: str) -> bool:
         return self._including_this and cycle == self.cycle
 
 
-def _one_after_another(tables: Mapping[str, pa.Table], empty: pa.Table) -> pa.Table:
+def one_after_another(tables: Mapping[str, pa.Table], empty: pa.Table) -> pa.Table:
+    """Return tables by cycle as one, with the columns of ``empty`` and a column ``cycle``."""
     names = [name for name in empty.column_names if name != "cycle"]
     parts = [_with_cycle(table.select(names), cycle) for cycle, table in tables.items()]
     return pa.concat_tables([_with_cycle(empty.select(names), ""), *parts], promote_options="default")

@@ -1,6 +1,6 @@
 """Labels that were there before the platform: imported, or the labelled start of a simulated source."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,13 @@ class ImportedLabels(StoreDataset):
             add_table(self.store, folder, source.seed_labels(self.family))
         files = self.store.list(folder)
         self.source = Input.of_files(folder, stored_files(self.store, files))
-        tables = [_read(self.store.local(file)) for file in files]
-        return pa.concat_tables([IMPORTED_LABELS.empty_table(), *tables], promote_options="default")
+        return read_labels(self.store.local(file) for file in files)
+
+
+def read_labels(files: Iterable[Path]) -> pa.Table:
+    """Return the imported labels in these files, one file after another."""
+    tables = [_read(file) for file in files]
+    return pa.concat_tables([IMPORTED_LABELS.empty_table(), *tables], promote_options="default")
 
 
 def _read(file: Path) -> pa.Table:

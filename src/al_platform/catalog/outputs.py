@@ -13,13 +13,13 @@ from al_platform.domain.cycles import parse_cycle
 from al_platform.domain.errors import ConfigError, NotReadyError, StoreError
 from al_platform.storage.commit_log import File, Input, Output, StageKey, file_sha256, head
 from al_platform.storage.run import Run
-from al_platform.storage.store import Store, open_store, temporary_folder
+from al_platform.storage.store import Root, Store, open_store, temporary_folder
 
 
 class StoreDataset(AbstractDataset[Any, Any]):
     """A dataset that belongs to a stage of a family and cycle, and takes part in a run."""
 
-    def __init__(self, *, root: str, family: str, cycle: str, metadata: dict[str, Any] | None = None):
+    def __init__(self, *, root: Root, family: str, cycle: str, metadata: dict[str, Any] | None = None):
         """Create the dataset.
 
         Args:

@@ -12,12 +12,13 @@ from al_platform.catalog.outputs import StoreDataset, input_of, read_output
 from al_platform.catalog.traffic import truth_of
 from al_platform.schemas import ANNOTATIONS, QUARANTINE
 from al_platform.storage.commit_log import StageKey, committed_cycles, head
+from al_platform.storage.store import Root
 
 
 class Platform(StoreDataset):
     """Loads a ``PlatformConnection``: where batches go and answers come from. Which kind it is, the family says."""
 
-    def __init__(self, *, traffic_root: str, traffic: Mapping[str, Any], **where: Any):
+    def __init__(self, *, traffic_root: Root, traffic: Mapping[str, Any], **where: Any):
         """Create the dataset.
 
         Args:

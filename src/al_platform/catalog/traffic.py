@@ -14,7 +14,7 @@ from al_platform.domain.errors import NotReadyError, SchemaError
 from al_platform.schemas import PAGES, conform
 from al_platform.sources import SourceOptions, open_source
 from al_platform.storage.commit_log import Input
-from al_platform.storage.store import Store, open_store
+from al_platform.storage.store import Root, Store, open_store
 
 IMPORTED = "imported"
 SHARED_FAMILY = "all"
@@ -129,7 +129,7 @@ def predictions_folder(family: str, cycle: str) -> str:
     return f"{cycle}/predictions/{family}"
 
 
-def truth_of(traffic_root: str, cycle: str, traffic: Mapping[str, Any], column: str) -> dict[str, list[str]]:
+def truth_of(traffic_root: Root, cycle: str, traffic: Mapping[str, Any], column: str) -> dict[str, list[str]]:
     """Return the true answers by page id: what simulated annotators know.
 
     Raises:

@@ -6,19 +6,26 @@ entry leaves the previous head as it was; a run whose outputs equal the head's a
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from al_platform.domain.errors import CommitConflictError, StoreError
 from al_platform.storage.store import Store
 
+Announce: TypeAlias = Callable[[str, Mapping[str, Any]], object]
+"""Takes what is about to be done (``commit``, ``promote``, ``import``, ...) and to what."""
+
 _PARALLEL_READS = 8
+
+
+def announce_nothing(action: str, subject: Mapping[str, Any]) -> None:
+    """Tell nobody."""
 
 
 class _Record(BaseModel):
@@ -197,13 +204,14 @@ def log_length(store: Store, key: StageKey) -> int:
     return len(store.list(f"{key.prefix}/log"))
 
 
-def commit(store: Store, manifest: Manifest, base: int) -> Entry | None:
+def commit(store: Store, manifest: Manifest, base: int, announce: Announce = announce_nothing) -> Entry | None:
     """Add ``manifest`` to its stage's log, and return the entry.
 
     Args:
         store: Of the stage.
         manifest: What the run wrote and read.
         base: Entries in the log when the run began the stage: what it read then is what it built on.
+        announce: Told of the entry before it is created, so that none can be without its line in the audit log.
 
     Returns:
         None where the outputs equal the head's: then nothing is added and the attempt is removed.
@@ -230,11 +238,17 @@ def commit(store: Store, manifest: Manifest, base: int) -> Entry | None:
         outputs_digest=manifest.outputs_digest,
         committed_at=manifest.ended_at,
     )
+    announce("commit", _subject(key, entry))
     try:
         append(store, folder, entry.number, to_json(entry))
     except FileExistsError:
         return _settle_race(store, key, folder, entry)
     return entry
+
+
+def _subject(key: StageKey, entry: Entry) -> dict[str, Any]:
+    kept = entry.model_dump(include={"run_id", "number", "manifest", "manifest_sha256", "outputs_digest"})
+    return {"family": key.family, "cycle": key.cycle, "stage": key.stage, **kept}
 
 
 def _settle_race(store: Store, key: StageKey, folder: str, ours: Entry) -> Entry | None:

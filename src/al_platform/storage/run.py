@@ -5,7 +5,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from al_platform.storage.commit_log import Entry, Input, Manifest, Output, StageKey, commit, log_length
+from al_platform.storage.commit_log import (
+    Announce,
+    Entry,
+    Input,
+    Manifest,
+    Output,
+    StageKey,
+    announce_nothing,
+    commit,
+    log_length,
+)
+from al_platform.storage.redaction import redacted
 from al_platform.storage.store import Store
 
 
@@ -35,12 +46,14 @@ class Run:
     Attributes:
         run_id: Unique to this run.
         code_revision: Git revision of the code.
-        environment: Versions of Python and the main libraries.
+        environment: Versions of Python and the main libraries, and the machine.
+        announce: Told of every commit and promotion before it is made.
     """
 
     run_id: str
     code_revision: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    announce: Announce = announce_nothing
     _attempts: dict[StageKey, Attempt] = field(default_factory=dict)
 
     def attempt(self, key: StageKey, store: Store) -> Attempt:
@@ -73,13 +86,13 @@ class Run:
             run_id=self.run_id,
             outputs=attempt.outputs,
             inputs=attempt.inputs,
-            parameters=dict(parameters),
+            parameters=redacted(dict(parameters)),
             code_revision=self.code_revision,
             environment=dict(self.environment),
             started_at=attempt.started_at,
             ended_at=_now(),
         )
-        entry = commit(attempt.store, manifest, attempt.base)
+        entry = commit(attempt.store, manifest, attempt.base, self.announce)
         attempt.is_committed = True
         if entry is None:
             # The attempt is gone, being equal to what was committed: from here on that is what is read.

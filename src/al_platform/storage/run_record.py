@@ -4,6 +4,8 @@ Whether an attempt is at work or abandoned follows from these alone.
 """
 
 import getpass
+import io
+import logging
 import os
 import socket
 from datetime import UTC, datetime, timedelta
@@ -12,9 +14,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from al_platform.domain.errors import StoreError
 from al_platform.storage.commit_log import to_json
+from al_platform.storage.redaction import RedactingFilter, redact
 from al_platform.storage.store import Store
 
+LOG = logging.getLogger("al_platform")
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -80,7 +85,7 @@ def start_of(run_id: str, environment: str | None, pipelines: tuple[str, ...], c
         environment=environment,
         pipelines=pipelines,
         cycle=cycle,
-        orchestrator=os.environ.get("AL_RUN_URL"),
+        orchestrator=redact(os.environ.get("AL_RUN_URL", "")) or None,
     )
 
 
@@ -91,8 +96,38 @@ def record_start(logs: Store, start: RunStart) -> None:
 
 def record_end(logs: Store, run_id: str, error: str | None) -> None:
     """Record that a run ended, with the message of its failure if it failed."""
-    end = RunEnd(run_id=run_id, status="failed" if error else "done", ended_at=_now(), error=error)
+    message = redact(error) if error else None
+    end = RunEnd(run_id=run_id, status="failed" if error else "done", ended_at=_now(), error=message)
     logs.write(f"runs/{run_id}/ended.json", to_json(end))
+
+
+class RunJournal:
+    """The records of one run, and what it logs between them."""
+
+    def __init__(self, logs: Store, start: RunStart):
+        self._logs = logs
+        self._start = start
+        self._text = io.StringIO()
+        self._handler = logging.StreamHandler(self._text)
+        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self._handler.addFilter(RedactingFilter())
+
+    def begin(self) -> None:
+        """Record the start, and keep what is logged from now on."""
+        record_start(self._logs, self._start)
+        logging.getLogger().addHandler(self._handler)
+
+    def end(self, error: str | None) -> None:
+        """Record the end, and store the log.
+
+        A store that cannot be written to must not hide what the run itself came to: then that is only logged.
+        """
+        logging.getLogger().removeHandler(self._handler)
+        try:
+            self._logs.write(f"runs/{self._start.run_id}/run.log", self._text.getvalue().encode())
+            record_end(self._logs, self._start.run_id, error)
+        except StoreError as problem:
+            LOG.warning("The end of run %s is not recorded: %s", self._start.run_id, problem)
 
 
 def is_at_work(logs: Store, run_id: str, patience: timedelta) -> bool:

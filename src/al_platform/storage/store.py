@@ -3,14 +3,22 @@
 Paths are relative to the root, with ``/`` between their parts, on every store.
 """
 
+import errno
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias, runtime_checkable
 from uuid import uuid4
 
-from al_platform.domain.errors import ConfigError
+from al_platform.domain.errors import ConfigError, StoreError
+
+Root: TypeAlias = str | Mapping[str, str]
+"""Where a store lies: a folder or URI; or, for an experiment, ``base`` that it reads and ``own`` that it writes."""
 
 
 class Store(Protocol):
@@ -51,6 +59,36 @@ class Store(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Leftover:
+    """What an interrupted write left: no file of the store, but space on it.
+
+    Attributes:
+        path: Below the root.
+        detail: What it is.
+        size: In bytes, 0 where the store does not tell.
+        age: Since it was begun.
+    """
+
+    path: str
+    detail: str
+    size: int
+    age: timedelta
+
+
+@runtime_checkable
+class Cleanable(Protocol):
+    """A store on which interrupted writes leave something."""
+
+    def leftovers(self) -> Sequence[Leftover]:
+        """Return what interrupted writes left."""
+        ...
+
+    def remove_leftovers(self) -> None:
+        """Remove it; call this only when no run is at work."""
+        ...
+
+
 class LocalStore:
     """A store in a folder of a local disk."""
 
@@ -70,23 +108,24 @@ class LocalStore:
         return sorted(file.relative_to(self._root).as_posix() for file in found if not _is_temporary(file))
 
     def write(self, path: str, data: bytes) -> None:
-        temporary = self._write_temporary(path, data)
-        temporary.replace(self._root / path)
+        with self._temporary(path) as temporary:
+            temporary.write_bytes(data)
+            _sync(temporary)
+            temporary.replace(self._root / path)
 
     def create(self, path: str, data: bytes) -> None:
         # A hard link fails where the name is taken, and appears with its whole content: O_EXCL alone would
         # leave a truncated file after a kill in the middle of the write.
-        temporary = self._write_temporary(path, data)
-        try:
+        with self._temporary(path) as temporary:
+            temporary.write_bytes(data)
+            _sync(temporary)
             os.link(temporary, self._root / path)
-        finally:
-            temporary.unlink()
 
     def upload(self, source: Path, path: str) -> None:
-        temporary = self._temporary(path)
-        shutil.copyfile(source, temporary)
-        _sync(temporary)
-        temporary.replace(self._root / path)
+        with self._temporary(path) as temporary:
+            shutil.copyfile(source, temporary)
+            _sync(temporary)
+            temporary.replace(self._root / path)
 
     def local(self, path: str) -> Path:
         return self._root / path
@@ -96,16 +135,35 @@ class LocalStore:
         if folder.is_dir():
             shutil.rmtree(folder)
 
-    def _write_temporary(self, path: str, data: bytes) -> Path:
-        temporary = self._temporary(path)
-        temporary.write_bytes(data)
-        _sync(temporary)
-        return temporary
+    def leftovers(self) -> Sequence[Leftover]:
+        files = [Path(where, name) for where, _, names in os.walk(self._root) for name in names]
+        return [self._leftover(file) for file in sorted(files) if _is_temporary(file)]
 
-    def _temporary(self, path: str) -> Path:
+    def remove_leftovers(self) -> None:
+        for leftover in self.leftovers():
+            (self._root / leftover.path).unlink(missing_ok=True)
+
+    def _leftover(self, file: Path) -> Leftover:
+        found = file.stat()
+        age = datetime.now(UTC) - datetime.fromtimestamp(found.st_mtime, UTC)
+        return Leftover(file.relative_to(self._root).as_posix(), "unfinished write", found.st_size, age)
+
+    @contextmanager
+    def _temporary(self, path: str) -> Iterator[Path]:
         target = self._root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return target.with_name(f".{target.name}.{uuid4().hex}{_TEMPORARY}")
+        temporary = target.with_name(f".{target.name}.{uuid4().hex}{_TEMPORARY}")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+        except OSError as error:
+            if error.errno not in _ADVICE:
+                raise
+            raise StoreError(
+                f"Asked to write {target}: {error.strerror}. {_ADVICE[error.errno]} "
+                f"What was committed before is as it was."
+            ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 _TEMPORARY = ".part"
@@ -120,16 +178,52 @@ def _sync(file: Path) -> None:
         os.fsync(handle.fileno())
 
 
-def open_store(root: str) -> Store:
-    """Return the store at ``root``.
+_ADVICE = {
+    errno.ENOSPC: "Make room, then run again.",
+    errno.EDQUOT: "Make room within the quota, then run again.",
+    errno.EROFS: "The file system is read-only: mount it writable, or give another root.",
+    errno.EACCES: "The right to write is missing: ask for it, or give another root.",
+    errno.EPERM: "The right to write is missing: ask for it, or give another root.",
+}
+
+
+def open_store(root: Root) -> Store:
+    """Return the store at ``root``: a local folder, ``s3://bucket/prefix`` or ``/Volumes/catalog/schema/volume``.
 
     Raises:
         ConfigError: ``root`` is of a kind that is not supported.
     """
-    scheme, separator, _ = root.partition("://")
-    if separator or root.startswith("dbfs:"):
-        raise ConfigError(f"The store root {root!r} ({scheme or 'dbfs'}) is not supported: give a local folder.")
+    # Each kind of store is imported where it is asked for: a laptop needs none of the cloud's libraries.
+    if not isinstance(root, str):
+        from al_platform.storage.overlay_store import OverlayStore
+
+        return OverlayStore(open_store(root["base"]), open_store(root["own"]))
+    if root.startswith("s3://"):
+        from al_platform.storage.s3_store import S3Store
+
+        return S3Store(root)
+    if root.startswith(VOLUMES):
+        from al_platform.storage.volume_store import VolumeStore
+
+        return VolumeStore(root)
+    if root.startswith(_OLD_DBFS):
+        raise ConfigError(
+            f"The root {root!r} is on DBFS itself or one of its mounts, which Databricks has retired: outside a "
+            f"cluster it would be a local folder of that name. Give a Unity Catalog volume, /Volumes/CATALOG/SCHEMA/"
+            f"VOLUME; docs/storage.md tells how to move."
+        )
+    if "://" in root:
+        raise ConfigError(f"The root {root!r} is not supported. Give a local folder, s3://bucket/prefix or /Volumes/..")
     return LocalStore(root)
+
+
+VOLUMES = ("/Volumes/", "dbfs:/Volumes/")
+_OLD_DBFS = ("dbfs:", "/dbfs/")
+
+
+def is_local(root: str) -> bool:
+    """Return whether a root is a folder of this machine."""
+    return "://" not in root and not root.startswith((*VOLUMES, *_OLD_DBFS))
 
 
 def temporary_folder() -> tempfile.TemporaryDirectory[str]:

@@ -1,0 +1,295 @@
+"""A store below a prefix of an S3 bucket, of AWS or of anything that speaks its protocol.
+
+Who asks, and where, is boto3's own configuration: environment, profile, instance role; ``AWS_ENDPOINT_URL`` names
+another server than AWS. No key passes through our configuration.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from al_platform.domain.errors import ConfigError, StoreError
+from al_platform.storage.store import Leftover
+
+_MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
+_DENIED = frozenset({"403", "AccessDenied", "Forbidden"})
+_TAKEN = "PreconditionFailed"
+_RACING = "ConditionalRequestConflict"  # two conditional writes at once: AWS asks the caller to try again
+_RACES = 5
+_LARGE = 64 << 20  # bytes: from here on in parts
+_ATTEMPTS = 5
+
+
+class S3Store:
+    """A store below ``s3://bucket/prefix``.
+
+    A single PUT, and the completion of a multipart upload, put a whole object or none; ``create`` is a PUT with
+    ``If-None-Match: *``. Objects are sent with their SHA-256, which the server compares.
+    """
+
+    def __init__(self, root: str, client: Any = None):
+        """Open the store; nothing is asked of the server yet.
+
+        Args:
+            root: ``s3://bucket`` or ``s3://bucket/prefix``.
+            client: A boto3 client; by default one from the environment's configuration.
+
+        Raises:
+            ConfigError: The root names no bucket, or holds credentials.
+        """
+        self._bucket, self._prefix = bucket_and_prefix(root)
+        self.root = f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+        self._given_client = client
+        self._copies: dict[str, Path] = {}
+
+    def read(self, path: str) -> bytes:
+        with self._asking("read", path, "s3:GetObject"):
+            data: bytes = self._client.get_object(**self._at(path))["Body"].read()
+            return data
+
+    def exists(self, path: str) -> bool:
+        try:
+            with self._asking("look for", path, "s3:GetObject"):
+                self._client.head_object(**self._at(path))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def list(self, prefix: str) -> list[str]:
+        folder = self._key(prefix)
+        with self._asking("list", prefix, "s3:ListBucket"):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=f"{folder}/" if folder else ""
+            )
+            return sorted(self._path(found["Key"]) for page in pages for found in page.get("Contents", []))
+
+    def write(self, path: str, data: bytes) -> None:
+        with self._asking("write", path, "s3:PutObject"):
+            self._client.put_object(**self._at(path), Body=data, ChecksumAlgorithm="SHA256")
+        self._copies.pop(path, None)
+
+    def create(self, path: str, data: bytes) -> None:
+        with self._asking("create", path, "s3:PutObject"):
+            for _ in range(_RACES):
+                if self._is_created(path, data):
+                    return
+        raise StoreError(f"{_RACES} times another writer was at {self.root}/{path} at the same moment. Run again.")
+
+    def upload(self, source: Path, path: str) -> None:
+        from boto3.s3.transfer import TransferConfig
+
+        with self._asking("upload", path, "s3:PutObject"):
+            self._client.upload_file(
+                str(source),
+                self._bucket,
+                self._key(path),
+                ExtraArgs={"ChecksumAlgorithm": "SHA256"},
+                Config=TransferConfig(multipart_threshold=_LARGE, multipart_chunksize=_LARGE),
+            )
+        self._keep_copy(source, path)
+
+    def local(self, path: str) -> Path:
+        if path in self._copies:
+            return self._copies[path]
+        target = self._copy_path(path)
+        below = self.list(path)
+        for found in below or [path]:
+            self._download(found)
+        return target
+
+    def remove(self, prefix: str) -> None:
+        paths = self.list(prefix)
+        with self._asking("remove", prefix, "s3:DeleteObject"):
+            self._delete([{"Key": self._key(path)} for path in paths])
+        for path in paths:
+            self._copies.pop(path, None)
+
+    def erase_versions(self, path: str) -> int:
+        """Remove every version of an object but the present one, and return how many there were.
+
+        Raises:
+            StoreError: The right to do so is missing, or a version is under a retention lock.
+        """
+        with self._asking("erase old versions of", path, "s3:DeleteObjectVersion"):
+            pages = self._client.get_paginator("list_object_versions").paginate(
+                Bucket=self._bucket, Prefix=self._key(path)
+            )
+            old = [
+                {"Key": version["Key"], "VersionId": version["VersionId"]}
+                for page in pages
+                for version in page.get("Versions", []) + page.get("DeleteMarkers", [])
+                if version["Key"] == self._key(path) and not version["IsLatest"]
+            ]
+            self._delete(old)
+        return len(old)
+
+    def leftovers(self) -> Sequence[Leftover]:
+        """Return the uploads in parts that were begun and neither completed nor given up."""
+        return [
+            Leftover(
+                path=self._path(upload["Key"]),
+                detail=f"unfinished upload {upload['UploadId']}",
+                size=0,
+                age=datetime.now(UTC) - upload["Initiated"],
+            )
+            for upload in self._unfinished()
+        ]
+
+    def remove_leftovers(self) -> None:
+        """Give up every unfinished upload."""
+        for upload in self._unfinished():
+            self._client.abort_multipart_upload(Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+
+    @property
+    def _client(self) -> Any:
+        return self._given_client or _client(tuple(sorted(_aws_settings().items())))
+
+    def _key(self, path: str) -> str:
+        return f"{self._prefix}/{path}".strip("/")
+
+    def _path(self, key: str) -> str:
+        return key[len(self._prefix) :].lstrip("/")
+
+    def _at(self, path: str) -> dict[str, str]:
+        return {"Bucket": self._bucket, "Key": self._key(path)}
+
+    def _is_created(self, path: str, data: bytes) -> bool:
+        from botocore.exceptions import ClientError
+
+        try:
+            self._client.put_object(**self._at(path), Body=data, ChecksumAlgorithm="SHA256", IfNoneMatch="*")
+        except ClientError as error:
+            if _code(error) == _TAKEN:
+                raise FileExistsError(f"{self.root}/{path}") from error
+            if _code(error) != _RACING:
+                raise
+            return False
+        return True
+
+    def _download(self, path: str) -> None:
+        if path in self._copies:
+            return
+        target = self._copy_path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # A reader of the same process must never meet half a copy.
+        partial = target.with_name(f"{target.name}.part")
+        with self._asking("read", path, "s3:GetObject"):
+            self._client.download_file(self._bucket, self._key(path), str(partial))
+        partial.replace(target)
+        self._copies[path] = target
+
+    def _keep_copy(self, source: Path, path: str) -> None:
+        target = self._copy_path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        self._copies.pop(path, None)
+        # What was just written is what is read next; another file system than the copies' is no reason to fail.
+        with suppress(OSError):
+            os.link(source, target)
+            self._copies[path] = target
+
+    def _copy_path(self, path: str) -> Path:
+        return _copies() / self._bucket / self._key(path)
+
+    def _delete(self, objects: Sequence[dict[str, str]]) -> None:
+        for start in range(0, len(objects), 1000):
+            batch = {"Objects": objects[start : start + 1000], "Quiet": True}
+            done = self._client.delete_objects(Bucket=self._bucket, Delete=batch)
+            for problem in done.get("Errors", []):
+                raise StoreError(
+                    f"{self.root} refused to remove {problem['Key']}: {problem.get('Code')} {problem.get('Message')}."
+                )
+
+    def _unfinished(self) -> Sequence[dict[str, Any]]:
+        with self._asking("list unfinished uploads of", "", "s3:ListBucketMultipartUploads"):
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self._bucket, Prefix=f"{self._prefix}/" if self._prefix else ""
+            )
+            return [upload for page in pages for upload in page.get("Uploads", [])]
+
+    @contextmanager
+    def _asking(self, verb: str, path: str, right: str) -> Iterator[None]:
+        from boto3.exceptions import S3UploadFailedError
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        where = f"{self.root}/{path}".rstrip("/")
+        try:
+            yield
+        except ClientError as error:
+            raise self._understood(error, verb, where, right) from error
+        except S3UploadFailedError as error:
+            cause = error.__context__
+            if isinstance(cause, ClientError):
+                raise self._understood(cause, verb, where, right) from error
+            raise StoreError(f"Asked to {verb} {where}: {error}.") from error
+        except BotoCoreError as error:
+            raise StoreError(f"Asked to {verb} {where}: {error}. {_ADVICE}") from error
+
+    def _understood(self, error: Any, verb: str, where: str, right: str) -> Exception:
+        code = _code(error)
+        if code in _MISSING:
+            return FileNotFoundError(where)
+        if code in _DENIED:
+            return StoreError(f"Asked to {verb} {where}, which is denied: these credentials need {right} there.")
+        if code == "NoSuchBucket":
+            return StoreError(
+                f"Asked to {verb} {where}: there is no bucket {self._bucket!r}. Make it, or correct root."
+            )
+        return StoreError(f"Asked to {verb} {where}: the server answered {code}, {_message(error)}. {_ADVICE}")
+
+
+_ADVICE = "Check AWS_ENDPOINT_URL, AWS_REGION and the credentials; what was committed before is as it was. Run again."
+
+
+def bucket_and_prefix(root: str) -> tuple[str, str]:
+    """Return bucket and prefix of ``s3://bucket/prefix``.
+
+    Raises:
+        ConfigError: There is no bucket, or there are credentials in it.
+    """
+    bucket, _, prefix = root.removeprefix("s3://").partition("/")
+    if "@" in bucket:
+        raise ConfigError("The S3 root holds credentials. Give s3://bucket/prefix, and the keys in the environment.")
+    if not bucket:
+        raise ConfigError(f"The S3 root {root!r} names no bucket. Give s3://bucket/prefix.")
+    return bucket, prefix.strip("/")
+
+
+def _code(error: Any) -> str:
+    return str(error.response.get("Error", {}).get("Code", "unknown"))
+
+
+def _message(error: Any) -> str:
+    return str(error.response.get("Error", {}).get("Message", "no message")).rstrip(".")
+
+
+def _aws_settings() -> Mapping[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+
+
+@cache
+def _client(settings: tuple[tuple[str, str], ...]) -> Any:
+    """Return the client of these settings: all stores share it, being slow to make and safe between threads."""
+    try:
+        import boto3
+        from botocore.config import Config
+    except ImportError as error:
+        raise ConfigError("An s3:// root needs boto3: pip install 'al-platform[s3]'.") from error
+    config = Config(retries={"mode": "standard", "max_attempts": _ATTEMPTS}, signature_version="s3v4")
+    return boto3.client("s3", config=config)
+
+
+@cache
+def _copies() -> Path:
+    folder = tempfile.TemporaryDirectory(prefix="al-platform-s3-")
+    _open_folders.append(folder)
+    return Path(folder.name)
+
+
+# Local copies of pages and labels end with the process.
+_open_folders: list[tempfile.TemporaryDirectory[str]] = []
