@@ -6,7 +6,7 @@ KEDRO := $(BIN)/kedro
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install monthly quarterly loop status viz check format test test-real lock bench-loop bench-ngram clean
+.PHONY: help install monthly quarterly loop status viz s3 check format test test-real lock bench-loop bench-ngram clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ status: install  ## Show where every family stands
 
 viz: install  ## Browse the lineage of families, stages and datasets
 	$(KEDRO) viz run
+
+s3: install  ## Start a local S3 server (SeaweedFS)
+	$(BIN)/python -m servers.s3
 
 check: install  ## Lint, format, types, and the direction of imports
 	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/lint-imports

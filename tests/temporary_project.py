@@ -62,6 +62,11 @@ class Project:
         data_class = next(known.data_class for known in STAGES if known.name == stage)
         return history(open_store(self.loader.root(data_class)), family, stage).get(cycle)
 
+    def log_numbers(self, family: str, stage: str, cycle: str = CYCLE) -> list[int]:
+        data_class = next(known.data_class for known in STAGES if known.name == stage)
+        log = open_store(self.loader.root(data_class)).list(f"{family}/{cycle}/{stage}/log")
+        return [int(Path(path).stem) for path in log]
+
     def load(self, name: str, cycle: str = CYCLE) -> Any:
         """Load a dataset from the catalog, as a user of a notebook does."""
         bootstrap_project(self.path)

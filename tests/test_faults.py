@@ -1,11 +1,6 @@
 """A run that fails or is killed anywhere, and is run again, ends where an undisturbed run ends."""
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import textwrap
 
 import pytest
 from kedro.framework.hooks import hook_impl
@@ -13,7 +8,8 @@ from kedro.framework.hooks import hook_impl
 from al_platform.pipeline_registry import instantiate
 from al_platform.runner import RunFailedError
 from al_platform.stages import STAGES
-from temporary_project import CYCLE, make_project
+from killed_runs import KILLS, run_killed
+from temporary_project import make_project
 
 NODES = [node.name for stage in STAGES for node in instantiate("topics", stage).nodes]
 
@@ -87,53 +83,10 @@ def test_a_broken_family_does_not_keep_the_others_from_their_result(project):
     assert project.head("sentiment", "selection") is None
 
 
-KILLS = {
-    "between the tasks and the receipt": ("monthly", "al_platform.annotation.simulated.SimulatedPlatform", "submit", 1),
-    "between a manifest and its log entry": ("monthly", "al_platform.storage.commit_log", "append", 3),
-    "between promotion and its report": ("quarterly", "al_platform.storage.commit_log", "append", 3),
-}
-
-SCRIPT = """
-import importlib, os, signal, sys
-from pathlib import Path
-path, pipeline, target, function, when, cycle = sys.argv[1:]
-try:
-    owner = importlib.import_module(target)
-except ModuleNotFoundError:
-    module, _, name = target.rpartition(".")
-    owner = getattr(importlib.import_module(module), name)
-real, calls = getattr(owner, function), []
-after = function == "submit"
-def killing(*args, **kwargs):
-    calls.append(1)
-    if len(calls) == int(when) and not after:
-        os.kill(os.getpid(), signal.SIGKILL)
-    result = real(*args, **kwargs)
-    if len(calls) == int(when) and after:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return result
-setattr(owner, function, killing)
-from kedro.framework.session import KedroSession
-from kedro.framework.startup import bootstrap_project
-from al_platform.runner import FamilyRunner
-bootstrap_project(Path(path))
-with KedroSession.create(Path(path), env="test", runtime_params={"cycle": cycle}) as session:
-    session.run(pipeline_names=[pipeline], runner=FamilyRunner())
-"""
-
-
 @pytest.mark.parametrize("point", KILLS)
 def test_a_killed_run_is_repaired_by_running_again(begun, month, quarter, point):
-    job, target, function, when = KILLS[point]
-    project = begun(job)
-    arguments = [str(project.path), job, target, function, str(when), CYCLE]
-    killed = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT), *arguments],
-        cwd=project.path,
-        env={**os.environ, "DO_NOT_TRACK": "1"},
-        capture_output=True,
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    project.run(job)
-    assert project.state() == {"monthly": month, "quarterly": quarter}[job].state()
+    kill = KILLS[point]
+    project = begun("quarterly" if kill.is_repeated else kill.job)
+    run_killed(project, kill, "al_platform.storage.store.LocalStore")
+    project.run(kill.job)
+    assert project.state() == {"monthly": month, "quarterly": quarter}[kill.job].state()

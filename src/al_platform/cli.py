@@ -15,6 +15,9 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import env_option
 
 from al_platform.domain.errors import AlPlatformError
+from al_platform.health.cli import audit, doctor
+from al_platform.lineage.cli import erase, lineage
+from al_platform.rebuild.cli import rebuild
 from al_platform.storage.redaction import redact, redact_error
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from al_platform.config import FamilyConfigLoader
     from al_platform.importing import Imported
     from al_platform.stages import DataClass
+    from al_platform.storage.audit_log import AuditLog
     from al_platform.storage.store import Store
 
 
@@ -71,7 +75,11 @@ cli.add_command(_run_command())
 
 @cli.group(name="al", cls=UserErrors)
 def al() -> None:
-    """See where the loop stands, bring your own data in, and drive it over many months."""
+    """See where the loop stands, bring your own data in, and answer for what is stored."""
+
+
+for command in (audit, doctor, erase, lineage, rebuild):
+    al.add_command(command)
 
 
 @al.command()
@@ -81,9 +89,10 @@ def al() -> None:
 def status(env: str | None, cycle: str | None, as_json: bool) -> None:
     """Show where every family stands."""
     from al_platform.domain.cycles import parse_cycle
+    from al_platform.project import project_loader
     from al_platform.status import print_status, public_status, read_status
 
-    found = read_status(_loader(env), parse_cycle(cycle) if cycle else None)
+    found = read_status(project_loader(env), parse_cycle(cycle) if cycle else None)
     if as_json:
         click.echo(json.dumps(public_status(found), indent=2))
     else:
@@ -208,24 +217,10 @@ def import_predictions(
 def loop(env: str, start: str, max_quarters: int) -> None:
     """Run months and quarters until a second-generation champion chooses the next batch."""
     from al_platform.loop import run_loop
+    from al_platform.project import project_folder
 
-    if not run_loop(_project(), env, start, max_quarters):
+    if not run_loop(project_folder(), env, start, max_quarters):
         raise click.exceptions.Exit(1)
-
-
-def _project() -> Path:
-    from kedro.utils import find_kedro_project
-
-    return Path(find_kedro_project(Path.cwd()) or Path.cwd())
-
-
-def _loader(env: str | None) -> "FamilyConfigLoader":
-    from kedro.framework.project import settings
-
-    from al_platform.config import FamilyConfigLoader
-    from al_platform.settings import CONFIG_LOADER_ARGS
-
-    return FamilyConfigLoader(conf_source=str(_project() / settings.CONF_SOURCE), env=env, **CONFIG_LOADER_ARGS)
 
 
 def _taxonomy(loader: "FamilyConfigLoader", family: str) -> Any:
@@ -257,21 +252,26 @@ class _Target:
     store: "Store"
     folder: str
     what: str
+    audit: "AuditLog"
 
     @classmethod
     def of(cls, env: str | None, data_class: "DataClass", folder: str, what: str) -> "_Target":
         from al_platform.catalog.traffic import IMPORTED
         from al_platform.domain.errors import ConfigError
+        from al_platform.project import project_loader
+        from al_platform.storage.audit_log import AuditLog
+        from al_platform.storage.run_record import actor
         from al_platform.storage.store import open_store
 
-        loader = _loader(env)
+        loader = project_loader(env)
         if (source := loader.validated_globals.traffic.source) != IMPORTED:
             raise ConfigError(
                 f"The environment {env or 'local'!r} takes its traffic from {source!r}, and your data must not mix "
                 f"with it. Make an environment with 'traffic: {{source: imported}}' and a root of its own, as "
                 f"docs/own-data.md shows, and give its name with --env."
             )
-        return cls(loader, open_store(loader.root(data_class)), folder, what)
+        audit = AuditLog(open_store(loader.root("logs")), actor())
+        return cls(loader, open_store(loader.root(data_class)), folder, what, audit)
 
     def has(self, digest: str, file: Path) -> bool:
         from al_platform.catalog.traffic import has_table
@@ -284,6 +284,7 @@ class _Target:
     def add(self, imported: "Imported", digest: str) -> None:
         from al_platform import importing
 
+        self.audit.record("import", {"what": self.what, "folder": self.folder, "rows": imported.table.num_rows})
         quarantine = importing.store_imported(self.store, self.folder, imported, digest)
         click.echo(f"{imported.table.num_rows:,} {self.what} taken.")
         if quarantine:

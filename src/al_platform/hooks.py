@@ -1,29 +1,28 @@
 """What happens around nodes: configuration is checked first, stages are committed, the run ends with a table."""
 
 import logging
-import os
-import platform
-import subprocess
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import yaml
 from kedro.config import MissingConfigException
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline.node import Node
 
 from al_platform import families
 from al_platform.catalog.outputs import StageOutput, StoreDataset
+from al_platform.circumstances import code_revision, environment
+from al_platform.domain.errors import StoreError
 from al_platform.stages import STAGE
 from al_platform.storage import redaction
+from al_platform.storage.audit_log import AuditLog
 from al_platform.storage.commit_log import StageKey
 from al_platform.storage.run import Run
-from al_platform.storage.run_record import RunJournal, start_of
-from al_platform.storage.store import open_store
+from al_platform.storage.run_record import RunJournal, actor, start_of
+from al_platform.storage.store import Store, open_store
 
 LOG = logging.getLogger("al_platform")
-_VERSIONED = ("al-platform", "kedro", "numpy", "pyarrow", "duckdb", "ibis-framework", "scikit-learn", "torch")
 
 
 class ConfigurationHooks:
@@ -60,7 +59,9 @@ class CommitHooks:
         names = tuple(run_params.get("pipeline_names") or ["__default__"])
         self._journal = RunJournal(logs, start_of(run_id, self._loader.env, names, self._loader.cycle))
         self._journal.begin()
-        self._run = Run(run_id, code_revision(Path(run_params["project_path"])), environment())
+        revision = code_revision(Path(run_params["project_path"]))
+        self._audit = AuditLog(logs, actor(), _opened(self._loader.audit_anchor))
+        self._run = Run(run_id, revision, environment(), self._audit)
         for name in pipeline.datasets():
             dataset = catalog.get(name, fallback_to_runtime_pattern=True)
             if isinstance(dataset, StoreDataset):
@@ -101,9 +102,18 @@ class CommitHooks:
     def _end(self, error: str | None) -> None:
         try:
             self._discard_unfinished()
+            self._anchor()
         finally:
             if self._journal:
                 self._journal.end(error)
+
+    def _anchor(self) -> None:
+        if self._loader.audit_anchor is None:
+            return
+        try:
+            self._audit.anchor_head()
+        except StoreError as error:
+            LOG.warning("The head of the audit log is not held outside yet; the next run does it. %s", error)
 
     def _commit(self, key: StageKey) -> None:
         if self._run is None or self._run.missing(key, STAGE[key.stage].outputs):
@@ -155,36 +165,15 @@ class ReportHooks:
         print_status(read_status(self._loader, self._loader.cycle))
 
 
-def _credentials(loader: Any) -> dict[str, Any]:
+def _opened(root: str | None) -> Store | None:
+    return open_store(root) if root else None
+
+
+def _credentials(loader: Any) -> list[Any]:
+    # Kedro reads conf/local only where no other environment is named; what lies there is secret all the same.
+    local = sorted(Path(loader.conf_source).glob("local/**/credentials*"))
+    found = [yaml.safe_load(file.read_text()) for file in local if file.suffix in (".yml", ".yaml")]
     try:
-        return dict(loader["credentials"])
+        return [*found, loader["credentials"]]
     except MissingConfigException:
-        return {}
-
-
-def code_revision(project: Path) -> str | None:
-    """Return the Git revision of ``project``, ``-dirty`` where the tree has changes; None outside a checkout."""
-    command = ["git", "-C", str(project), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (FileNotFoundError, subprocess.CalledProcessError):
-        return None
-
-
-def environment() -> dict[str, str]:
-    """Return what results depend on beside code and data: Python, libraries, processor and threads."""
-    return {
-        "python": platform.python_version(),
-        **{name: version(name) for name in _VERSIONED},
-        "machine": platform.machine(),
-        "cpu": _cpu(),
-        "threads": os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count()),
-    }
-
-
-def _cpu() -> str:
-    # platform.processor() is empty or the architecture on most Linux systems.
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.processor() or "unknown")
+        return found

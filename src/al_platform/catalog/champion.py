@@ -12,6 +12,7 @@ from al_platform.catalog.outputs import StageOutput, StoreDataset, stored_files
 from al_platform.domain.errors import CommitConflictError, StoreError
 from al_platform.models.classifier import Classifier
 from al_platform.models.model import TRAINING_RECORD, Model, TrainedModel, directory_digest
+from al_platform.storage.audit_log import AuditLog, entry_subject
 from al_platform.storage.commit_log import Input, StageKey, append, entries, head, to_json
 from al_platform.storage.store import Root, Store, open_store, temporary_folder
 
@@ -120,6 +121,7 @@ class ChampionLog(StoreDataset):
                 verdict_digest=data.verdict_digest,
                 at=datetime.now(UTC).isoformat(timespec="seconds"),
             ),
+            self.run.audit if self.run else None,
         )
 
     def _load(self) -> list[ChampionEntry]:
@@ -144,14 +146,17 @@ def champion_before(store: Store, family: str, cycle: str) -> ChampionEntry | No
     return earlier[-1] if earlier else None
 
 
-def append_champion(store: Store, entry: ChampionEntry) -> None:
-    """Append ``entry`` to its family's champion log.
+def append_champion(store: Store, entry: ChampionEntry, audit: AuditLog | None) -> None:
+    """Append ``entry`` to its family's champion log, after its line in the audit log.
 
     Raises:
         CommitConflictError: Another promotion took this place first.
     """
+    folder, data = f"{entry.family}/log", to_json(entry)
+    if audit:
+        audit.record("promote", entry_subject("champion", f"{folder}/{entry.number:06d}.json", data))
     try:
-        append(store, f"{entry.family}/log", entry.number, to_json(entry))
+        append(store, folder, entry.number, data)
     except FileExistsError as error:
         raise CommitConflictError(
             f"Another run promoted a model of {entry.family} first; {entry.model_digest[:12]} was not promoted."

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from al_platform.catalog.formats import read_parquet
 from al_platform.catalog.outputs import StoreDataset, stored_files
-from al_platform.catalog.traffic import IMPORTED, add_table
+from al_platform.catalog.traffic import IMPORTED, add_table, without_erased
 from al_platform.schemas import IMPORTED_LABELS, conform
 from al_platform.sources import SourceOptions, open_source
 from al_platform.storage.commit_log import Input
@@ -31,7 +31,7 @@ class ImportedLabels(StoreDataset):
         folder = labels_folder(self.family)
         if not self.store.list(folder) and self._traffic["source"] != IMPORTED:
             source = open_source(self._traffic["source"], SourceOptions.model_validate(self._traffic["options"]))
-            add_table(self.store, folder, source.seed_labels(self.family))
+            add_table(self.store, folder, without_erased(self.store, source.seed_labels(self.family)))
         files = self.store.list(folder)
         self.source = Input.of_files(folder, stored_files(self.store, files))
         return read_labels(self.store.local(file) for file in files)

@@ -14,6 +14,7 @@ from al_platform.domain.errors import NotReadyError, SchemaError
 from al_platform.schemas import PAGES, conform
 from al_platform.sources import SourceOptions, open_source
 from al_platform.storage.commit_log import Input
+from al_platform.storage.erasures import ErasedPages
 from al_platform.storage.store import Root, Store, open_store
 
 IMPORTED = "imported"
@@ -83,8 +84,16 @@ def stored_pages(store: Store, cycle: str, traffic: Mapping[str, Any]) -> list[s
                 f"There are no pages for cycle {cycle}. Bring them in with: kedro al import-pages FILE --cycle {cycle}"
             )
         source = open_source(traffic["source"], SourceOptions.model_validate(traffic["options"]))
-        add_table(store, folder, source.pages(cycle))
+        add_table(store, folder, without_erased(store, source.pages(cycle)))
     return store.list(folder)
+
+
+def without_erased(store: Store, pages: pa.Table) -> pa.Table:
+    """Return the rows of a simulated source whose page was not erased: the same page may come again every month."""
+    erased = ErasedPages.of(store)
+    if not erased.digests:
+        return pages
+    return pages.filter(pa.array([page_id not in erased for page_id in pages["page_id"].to_pylist()], pa.bool_()))
 
 
 def add_table(store: Store, folder: str, table: pa.Table, digest: str | None = None) -> bool:

@@ -1,7 +1,7 @@
 """Rows from outside: those that can be taken, and those set aside with a reason."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -13,6 +13,7 @@ from al_platform.domain.taxonomy import Taxonomy
 from al_platform.schemas import IMPORTED_LABELS, PAGES, PREDICTIONS, QUARANTINE, STRINGS, conform
 
 SUM_TOLERANCE = 0.02  # logs round probabilities to two or three digits
+ERASED = "erased"
 Problem: TypeAlias = tuple[str, str] | None
 
 
@@ -30,13 +31,16 @@ class Imported:
         return {count["values"]: count["counts"] for count in sorted(counts, key=lambda count: count["values"])}
 
 
-def check_pages(table: pa.Table, known: Sequence[str] = (), separator: str | None = None) -> Imported:
+def check_pages(
+    table: pa.Table, known: Sequence[str] = (), separator: str | None = None, erased: Container[str] = ()
+) -> Imported:
     """Return the pages that can be taken.
 
     Args:
         table: Columns of ``schemas.PAGES``, ``page_id`` and ``text`` at least, and ``truth_<family>`` where known.
         known: Ids of the pages that the cycle already has.
         separator: What stands between the labels of one string in a ``truth_`` column.
+        erased: Ids of pages that were erased on request; see ``storage.erasures.ErasedPages``.
 
     Raises:
         SchemaError: A column is missing or of the wrong type.
@@ -47,19 +51,20 @@ def check_pages(table: pa.Table, known: Sequence[str] = (), separator: str | Non
     seen = set(known)
     reasons = []
     for page_id, text in zip(table.column("page_id").to_pylist(), table.column("text").to_pylist(), strict=True):
-        reasons.append(_page_problem(page_id, text, seen))
+        reasons.append(_page_problem(page_id, text, seen, erased))
         if reasons[-1] is None:
             seen.add(page_id)
     return _sift(table, reasons, PAGES, "pages")
 
 
-def check_labels(table: pa.Table, taxonomy: Taxonomy, separator: str | None) -> Imported:
+def check_labels(table: pa.Table, taxonomy: Taxonomy, separator: str | None, erased: Container[str] = ()) -> Imported:
     """Return the labelled pages that can be taken.
 
     Args:
         table: ``page_id``, ``text`` and ``values`` (a list, or one string), and more of ``schemas.IMPORTED_LABELS``.
         taxonomy: The family's.
         separator: What stands between the labels of one string; None where a string is one label.
+        erased: Ids of pages that were erased on request.
 
     Raises:
         SchemaError: A column is missing or of the wrong type.
@@ -73,14 +78,18 @@ def check_labels(table: pa.Table, taxonomy: Taxonomy, separator: str | None) -> 
     for page_id, text, row in zip(
         table.column("page_id").to_pylist(), table.column("text").to_pylist(), values, strict=True
     ):
-        reasons.append(_page_problem(page_id, text, seen) or _label_problem(row, taxonomy))
+        reasons.append(_page_problem(page_id, text, seen, erased) or _label_problem(row, taxonomy))
         if reasons[-1] is None:
             seen.add(page_id)
     return _sift(table, reasons, IMPORTED_LABELS, "labels")
 
 
 def check_predictions(
-    table: pa.Table, taxonomy: Taxonomy, label_order: Sequence[str] | None, model_version: str
+    table: pa.Table,
+    taxonomy: Taxonomy,
+    label_order: Sequence[str] | None,
+    model_version: str,
+    erased: Container[str] = (),
 ) -> Imported:
     """Return the predictions that can be taken, their probabilities in the order of the taxonomy.
 
@@ -89,6 +98,7 @@ def check_predictions(
         taxonomy: The family's.
         label_order: The labels that the list's elements stand for; None for the taxonomy's own order.
         model_version: Name of the model that made them.
+        erased: Ids of pages that were erased on request.
 
     Raises:
         SchemaError: A column is missing or the labels are not the taxonomy's.
@@ -107,7 +117,7 @@ def check_predictions(
     reasons, ordered = [], []
     seen: set[str] = set()
     for page_id, row in zip(table.column("page_id").to_pylist(), rows, strict=True):
-        reason = _id_problem(page_id, seen) or _probability_problem(row, taxonomy)
+        reason = _id_problem(page_id, seen, erased) or _probability_problem(row, taxonomy)
         reasons.append(reason)
         ordered.append(None if reason or row is None else [row[index] for index in order])
         if reason is None:
@@ -138,17 +148,19 @@ def _require(table: pa.Table, columns: Sequence[str]) -> None:
             )
 
 
-def _page_problem(page_id: str | None, text: Any, seen: set[str]) -> Problem:
-    if (problem := _id_problem(page_id, seen)) is not None:
+def _page_problem(page_id: str | None, text: Any, seen: set[str], erased: Container[str]) -> Problem:
+    if (problem := _id_problem(page_id, seen, erased)) is not None:
         return problem
     if not isinstance(text, str) or not text.strip():
         return "no_text", "the text is missing or empty"
     return None
 
 
-def _id_problem(page_id: str | None, seen: set[str]) -> Problem:
+def _id_problem(page_id: str | None, seen: set[str], erased: Container[str]) -> Problem:
     if not page_id:
         return "no_page_id", "the page id is missing or empty"
+    if page_id in erased:
+        return ERASED, "the page was erased on request and is not taken again"
     return ("duplicate_page_id", f"{page_id} is there already") if page_id in seen else None
 
 
@@ -215,11 +227,12 @@ def _without_nul(table: pa.Table) -> pa.Table:
 
 
 def _sift(table: pa.Table, reasons: list[Problem], schema: pa.Schema, what: str) -> Imported:
-    bad = [index for index, reason in enumerate(reasons) if reason is not None]
     good = [index for index, reason in enumerate(reasons) if reason is None]
+    page_ids = table.column("page_id").to_pylist()
     quarantine = pa.table(
         {
-            "page_id": table.column("page_id").take(pa.array(bad, pa.int64())),
+            # The id of an erased page must not come back either.
+            "page_id": [None if reason[0] == ERASED else page_ids[row] for row, reason in enumerate(reasons) if reason],
             "reason": pa.array([reason[0] for reason in reasons if reason], pa.string()),
             "detail": pa.array([reason[1] for reason in reasons if reason], pa.string()),
         },

@@ -48,7 +48,8 @@ def directory_digest(directory: Path) -> str:
     """Return the SHA-256 over names and contents of a model's files, all but its training record."""
     digest = sha256()
     for file in sorted(directory.iterdir()):
-        if file.name != TRAINING_RECORD:
+        # A run that was killed while it wrote leaves a file whose name begins with a dot.
+        if file.name != TRAINING_RECORD and not file.name.startswith("."):
             content = file.read_bytes()
             digest.update(f"{file.name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()

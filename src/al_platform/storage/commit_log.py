@@ -18,14 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from al_platform.domain.errors import CommitConflictError, StoreError
 from al_platform.storage.store import Store
 
-Announce: TypeAlias = Callable[[str, Mapping[str, Any]], object]
-"""Takes what is about to be done (``commit``, ``promote``, ``import``, ...) and to what."""
-
 _PARALLEL_READS = 8
-
-
-def announce_nothing(action: str, subject: Mapping[str, Any]) -> None:
-    """Tell nobody."""
 
 
 class _Record(BaseModel):
@@ -132,6 +125,10 @@ class StageKey:
         return f"{self.prefix}/attempts/{run_id}"
 
 
+Announce: TypeAlias = Callable[[StageKey, Entry], object]
+"""Told of an entry that is about to be created."""
+
+
 def to_json(value: BaseModel | Mapping[str, Any]) -> bytes:
     """Return ``value`` as JSON that is the same for equal values."""
     plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
@@ -204,7 +201,7 @@ def log_length(store: Store, key: StageKey) -> int:
     return len(store.list(f"{key.prefix}/log"))
 
 
-def commit(store: Store, manifest: Manifest, base: int, announce: Announce = announce_nothing) -> Entry | None:
+def commit(store: Store, manifest: Manifest, base: int, announce: Announce | None = None) -> Entry | None:
     """Add ``manifest`` to its stage's log, and return the entry.
 
     Args:
@@ -238,17 +235,13 @@ def commit(store: Store, manifest: Manifest, base: int, announce: Announce = ann
         outputs_digest=manifest.outputs_digest,
         committed_at=manifest.ended_at,
     )
-    announce("commit", _subject(key, entry))
+    if announce:
+        announce(key, entry)
     try:
         append(store, folder, entry.number, to_json(entry))
     except FileExistsError:
         return _settle_race(store, key, folder, entry)
     return entry
-
-
-def _subject(key: StageKey, entry: Entry) -> dict[str, Any]:
-    kept = entry.model_dump(include={"run_id", "number", "manifest", "manifest_sha256", "outputs_digest"})
-    return {"family": key.family, "cycle": key.cycle, "stage": key.stage, **kept}
 
 
 def _settle_race(store: Store, key: StageKey, folder: str, ours: Entry) -> Entry | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-HIDDEN = "[hidden]"
+HIDDEN = "***"
 _SECRET_NAME = re.compile(r"key|secret|token|passw|credential|authorization", re.IGNORECASE)
 # Names that match and hold no secret: where a secret lies, or who asks.
 _NO_SECRET_NAME = re.compile(r"_(FILE|PATH|URI|URL|DIR|HOST|REGION|PROFILE|RELATIVE_URI)$", re.IGNORECASE)
@@ -22,7 +22,7 @@ _IN_URL = re.compile(r"(?<=://)[^\s/@:]+:[^\s/@]+(?=@)")
 _configured: set[str] = set()
 
 
-def configure(credentials: Mapping[str, Any]) -> None:
+def configure(credentials: Any) -> None:
     """Remember the secrets of ``credentials.yml``, where every value counts as one, and guard all handlers of logs."""
     _configured.clear()
     _configured.update(value for value in _values(credentials) if len(value) >= _SHORTEST)

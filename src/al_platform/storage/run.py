@@ -5,17 +5,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from al_platform.storage.commit_log import (
-    Announce,
-    Entry,
-    Input,
-    Manifest,
-    Output,
-    StageKey,
-    announce_nothing,
-    commit,
-    log_length,
-)
+from al_platform.stages import class_of
+from al_platform.storage.audit_log import AuditLog, commit_subject
+from al_platform.storage.commit_log import Entry, Input, Manifest, Output, StageKey, commit, log_length
 from al_platform.storage.redaction import redacted
 from al_platform.storage.store import Store
 
@@ -47,13 +39,13 @@ class Run:
         run_id: Unique to this run.
         code_revision: Git revision of the code.
         environment: Versions of Python and the main libraries, and the machine.
-        announce: Told of every commit and promotion before it is made.
+        audit: Gets a line for every commit and promotion, before it is made.
     """
 
     run_id: str
     code_revision: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
-    announce: Announce = announce_nothing
+    audit: AuditLog | None = None
     _attempts: dict[StageKey, Attempt] = field(default_factory=dict)
 
     def attempt(self, key: StageKey, store: Store) -> Attempt:
@@ -92,12 +84,16 @@ class Run:
             started_at=attempt.started_at,
             ended_at=_now(),
         )
-        entry = commit(attempt.store, manifest, attempt.base, self.announce)
+        entry = commit(attempt.store, manifest, attempt.base, self._announce)
         attempt.is_committed = True
         if entry is None:
             # The attempt is gone, being equal to what was committed: from here on that is what is read.
             del self._attempts[key]
         return entry
+
+    def _announce(self, key: StageKey, entry: Entry) -> None:
+        if self.audit:
+            self.audit.record("commit", commit_subject(class_of(f"{key.prefix}/log"), key, entry))
 
     def discard(self, key: StageKey) -> None:
         """Forget and remove this run's attempt at a stage."""

@@ -71,7 +71,7 @@ class S3Store:
     def write(self, path: str, data: bytes) -> None:
         with self._asking("write", path, "s3:PutObject"):
             self._client.put_object(**self._at(path), Body=data, ChecksumAlgorithm="SHA256")
-        self._copies.pop(path, None)
+        self._forget_copy(path)
 
     def create(self, path: str, data: bytes) -> None:
         with self._asking("create", path, "s3:PutObject"):
@@ -96,18 +96,17 @@ class S3Store:
     def local(self, path: str) -> Path:
         if path in self._copies:
             return self._copies[path]
-        target = self._copy_path(path)
         below = self.list(path)
-        for found in below or [path]:
+        for found in below or ([path] if self.exists(path) else []):
             self._download(found)
-        return target
+        return self._copy_path(path)
 
     def remove(self, prefix: str) -> None:
         paths = self.list(prefix)
         with self._asking("remove", prefix, "s3:DeleteObject"):
             self._delete([{"Key": self._key(path)} for path in paths])
         for path in paths:
-            self._copies.pop(path, None)
+            self._forget_copy(path)
 
     def erase_versions(self, path: str) -> int:
         """Remove every version of an object but the present one, and return how many there were.
@@ -186,12 +185,15 @@ class S3Store:
     def _keep_copy(self, source: Path, path: str) -> None:
         target = self._copy_path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        self._copies.pop(path, None)
+        self._forget_copy(path)
         # What was just written is what is read next; another file system than the copies' is no reason to fail.
         with suppress(OSError):
             os.link(source, target)
             self._copies[path] = target
+
+    def _forget_copy(self, path: str) -> None:
+        if copy := self._copies.pop(path, None):
+            copy.unlink(missing_ok=True)
 
     def _copy_path(self, path: str) -> Path:
         return _copies() / self._bucket / self._key(path)
@@ -281,7 +283,8 @@ def _client(settings: tuple[tuple[str, str], ...]) -> Any:
     except ImportError as error:
         raise ConfigError("An s3:// root needs boto3: pip install 'al-platform[s3]'.") from error
     config = Config(retries={"mode": "standard", "max_attempts": _ATTEMPTS}, signature_version="s3v4")
-    return boto3.client("s3", config=config)
+    # The default session keeps the credentials that it found first.
+    return boto3.Session().client("s3", config=config)
 
 
 @cache

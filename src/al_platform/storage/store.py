@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -137,14 +137,18 @@ class LocalStore:
 
     def leftovers(self) -> Sequence[Leftover]:
         files = [Path(where, name) for where, _, names in os.walk(self._root) for name in names]
-        return [self._leftover(file) for file in sorted(files) if _is_temporary(file)]
+        found = [self._leftover(file) for file in sorted(files) if _is_temporary(file)]
+        return [leftover for leftover in found if leftover is not None]
 
     def remove_leftovers(self) -> None:
         for leftover in self.leftovers():
             (self._root / leftover.path).unlink(missing_ok=True)
 
-    def _leftover(self, file: Path) -> Leftover:
-        found = file.stat()
+    def _leftover(self, file: Path) -> Leftover | None:
+        try:
+            found = file.stat()
+        except FileNotFoundError:  # its writer has just finished
+            return None
         age = datetime.now(UTC) - datetime.fromtimestamp(found.st_mtime, UTC)
         return Leftover(file.relative_to(self._root).as_posix(), "unfinished write", found.st_size, age)
 
@@ -163,7 +167,9 @@ class LocalStore:
                 f"What was committed before is as it was."
             ) from error
         finally:
-            temporary.unlink(missing_ok=True)
+            # Where nothing can be written, nothing was left.
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 _TEMPORARY = ".part"

@@ -1,0 +1,1 @@
+"""Who may do what: grants derived from the pipelines, rendered as IAM policies, bucket settings and SQL."""

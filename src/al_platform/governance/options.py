@@ -1,0 +1,61 @@
+"""What may be set about governance, in ``governance.yml`` of an environment."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from kedro.config import MissingConfigException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from al_platform.config import FamilyConfigLoader
+from al_platform.domain.errors import ConfigError
+
+_KIND = "governance"
+
+
+class GovernanceOptions(BaseModel):
+    """The content of ``governance.yml``.
+
+    Attributes:
+        role_prefix: Before the name of every role: names of IAM roles and of Unity Catalog groups.
+        kms_key: ARN of the key that objects are encrypted with; None for S3's own.
+        abort_uploads_after_days: After how long an upload in parts that nobody completed is given up.
+        old_versions_days: How long replaced and deleted versions stay.
+        experiments_days: How long results of experiments stay.
+        anchor_retention_days: How long an anchor of the audit log can be deleted by nobody.
+        external_location: URL below which Unity Catalog's volumes lie; None leaves a variable in the SQL.
+        server: ``seaweedfs`` leaves out every statement with a condition that this server cannot evaluate.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    role_prefix: str = Field(default="al-platform-", pattern=r"^[A-Za-z0-9][A-Za-z0-9+=,.@_-]*$")
+    kms_key: str | None = Field(default=None, pattern=r"^arn:")
+    abort_uploads_after_days: int = Field(default=2, ge=1)
+    old_versions_days: int = Field(default=90, ge=1)
+    experiments_days: int = Field(default=90, ge=1)
+    anchor_retention_days: int = Field(default=400, ge=1)
+    external_location: str | None = Field(default=None, pattern=r"^(s3|abfss|gs|r2)://")
+    server: Literal["aws", "seaweedfs"] = "aws"
+
+
+def with_governance(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config loader's arguments, so that it reads ``governance.yml`` too."""
+    return {**arguments, "config_patterns": {**arguments["config_patterns"], _KIND: [f"{_KIND}.yml"]}}
+
+
+def options_of(loader: FamilyConfigLoader) -> GovernanceOptions:
+    """Return what the environment's ``governance.yml`` says; the defaults where there is none.
+
+    Raises:
+        ConfigError: It holds a key that is not known or a value that does not fit.
+    """
+    try:
+        content = dict(loader[_KIND])
+    except MissingConfigException:
+        content = {}
+    try:
+        return GovernanceOptions.model_validate(content)
+    except ValidationError as error:
+        problems = [f"  {'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors()]
+        known = ", ".join(GovernanceOptions.model_fields)
+        raise ConfigError("In governance.yml:\n" + "\n".join(problems) + f"\nKnown: {known}.") from error

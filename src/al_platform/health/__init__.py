@@ -1,0 +1,1 @@
+"""Whether the stores are sound: leftovers of interrupted runs, damage, and the audit log."""

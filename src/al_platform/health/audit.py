@@ -1,0 +1,91 @@
+"""The audit log of an environment, for people: its last lines, and what a check of it found."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+
+from al_platform.config import FamilyConfigLoader
+from al_platform.health.stores import Stores
+from al_platform.storage.audit_log import Anchor, AuditLine, AuditLog, Verification, verify
+from al_platform.storage.run_record import actor
+from al_platform.storage.store import Store, open_store
+
+NO_ANCHOR = "There is no anchor: rewriting of the whole chain cannot be noticed."
+
+
+def open_audit_log(loader: FamilyConfigLoader) -> AuditLog:
+    """Return the audit log of the environment, to write to."""
+    return AuditLog(open_store(loader.root("logs")), actor(), open_anchor(loader))
+
+
+def open_anchor(loader: FamilyConfigLoader) -> Store | None:
+    """Return the store where the log's head is held outside; None where none is configured."""
+    return open_store(loader.audit_anchor) if loader.audit_anchor else None
+
+
+def verify_environment(loader: FamilyConfigLoader) -> Verification:
+    """Return what is wrong with the audit log of the environment, compared with every log in its stores."""
+    stores = Stores.of(loader)
+    return verify(stores.by_class["logs"], open_anchor(loader), stores.committed())
+
+
+def check_as_json(verification: Verification | None, anchored: Anchor | None) -> dict[str, Any]:
+    """Return what a check found, if there was one, and what was anchored, as JSON for other programs."""
+    found = {"is_sound": not verification.findings, **asdict(verification)} if verification else {}
+    return {**found, "anchored": anchored.model_dump(mode="json") if anchored else None}
+
+
+def print_lines(lines: Sequence[AuditLine], console: Console | None = None) -> None:
+    """Print one line each: number, time, who, what, and about what."""
+    console = console or Console()
+    for line in lines:
+        subject = " ".join(f"{name}={_short(value)}" for name, value in line.subject.items() if value is not None)
+        _print(console, f"{line.number:>6}  {line.at}  {line.actor}  {line.action}  {subject}")
+    if not lines:
+        _print(console, "The audit log is empty.")
+
+
+def print_check(
+    verification: Verification | None, anchored: Anchor | None, is_asked_to_anchor: bool, console: Console | None = None
+) -> None:
+    """Print the findings with what to do, a line that sums up, and what was anchored."""
+    console = console or Console()
+    for finding in verification.findings if verification else ():
+        _print(console, f"{finding.kind} {finding.path}: {finding.detail}. {finding.remedy}")
+    if verification:
+        _print(console, _summary(verification))
+    if is_asked_to_anchor:
+        _print(console, _anchoring(verification, anchored))
+
+
+def _anchoring(verification: Verification | None, anchored: Anchor | None) -> str:
+    if anchored:
+        return f"Line {anchored.number} is anchored with SHA-256 {anchored.sha256[:12]}."
+    if verification and verification.findings:
+        return "Nothing was anchored: an anchor would vouch for a log that is not sound."
+    return "There is nothing new to anchor."
+
+
+def _summary(verification: Verification) -> str:
+    problems = f"{len(verification.findings)} findings" if verification.findings else "The audit log is sound"
+    anchors = "" if verification.anchors is None else f"{verification.anchors:,} anchors, "
+    counted = f"{verification.lines:,} lines, {anchors}{verification.commits:,} commits checked"
+    announced = f", {verification.announced_only:,} announced only" if verification.announced_only else ""
+    unanchored = "" if verification.anchors else f" {NO_ANCHOR}"
+    return f"{problems}: {counted}{announced}.{unanchored}"
+
+
+def _short(value: str | int) -> str:
+    text = str(value)
+    is_digest = len(text) == _DIGEST and set(text) <= set("0123456789abcdef")
+    return text[:12] if is_digest else text
+
+
+_DIGEST = 64
+
+
+def _print(console: Console, line: str) -> None:
+    # Paths and names may hold square brackets, which are no markup here.
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""What a model came from, where a page was used, and how a page is erased."""

@@ -1,0 +1,176 @@
+"""Everywhere a page was used: every file that names it, and every model that saw it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from al_platform.config import FamilyConfigLoader
+from al_platform.domain.errors import StoreError
+from al_platform.lineage.mentions import find_page, values_of_page
+from al_platform.lineage.stores import Place, Stores, production_and_experiments
+from al_platform.lineage.trained import Training, champion_entries, present_file, trainings
+from al_platform.stages import DataClass
+from al_platform.storage.store import Store
+
+CHAMPION = "champion now"
+
+# Logs and manifests hold digests and no page; a model is never rewritten.
+_NAMES_NO_PAGE = re.compile(
+    r"(audit|anchors|erasures)/.+|.+/by_digest/.+|[^/]+(/\d{4}-\d\d/[^/]+)?/log/[^/]+|.+/manifest\.json"
+)
+_MONTH = r"(?P<cycle>\d{4}-\d\d)"
+_FAMILY = r"(?P<family>[^/]+)"
+_ROLES = tuple(
+    (re.compile(pattern), role)
+    for pattern, role in (
+        (rf"{_MONTH}/pages/.+", "page of the traffic"),
+        (rf"{_MONTH}/(predictions/)?quarantine/.+", "quarantine of an import"),
+        (rf"{_MONTH}/predictions/{_FAMILY}/.+", "imported prediction"),
+        (rf"{_FAMILY}/imported/.+", "imported label"),
+        (rf"{_FAMILY}/quarantine/.+", "quarantine of an import"),
+        (rf"{_FAMILY}/platform/.+/outbox/.+", "task for annotators"),
+        (rf"{_FAMILY}/platform/.+/inbox/.+", "answers of annotators"),
+        (rf"{_FAMILY}/{_MONTH}/[^/]+/sealed/.+", "sealed batch"),
+        (r"runs/.+", "log of a run"),
+    )
+)
+_OUTPUT = re.compile(rf"{_FAMILY}/{_MONTH}/(?P<stage>[^/]+)/attempts/[^/]+/(?P<name>[^/.]+)\.[^/]+")
+_OUTPUT_ROLES = {
+    "annotations": "answers in the ledger",
+    "annotation_quarantine": "quarantine of answers",
+    "predictions": "prediction",
+    "labels": "label",
+    "quarantine": "quarantine of preparation",
+    "split_ledger": "split ledger",
+}
+_SAW = {"train": "trained on", "validation": "validated on", "golden": "tested on", "audit": "tested on"}
+
+
+class Use(BaseModel):
+    """One place where a page was used.
+
+    Attributes:
+        data_class: Class of data of the place.
+        path: Below the root of that class; a model's folder.
+        role: What the page is there.
+        family: The model family, None where all share the place.
+        cycle: The month, None where the place belongs to none.
+        detail: Its set, why it was chosen, its labels; of a model, whether it is champion.
+        rows: How many rows, objects or mentions; 0 of a model.
+        root: Root that the path is below: experiments have their own.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data_class: DataClass
+    path: str
+    role: str
+    family: str | None
+    cycle: str | None
+    detail: str
+    rows: int
+    root: str
+
+    @property
+    def is_of_model(self) -> bool:
+        """Whether this is a model that saw the page, and no file that holds it."""
+        return self.rows == 0
+
+
+class Occurrence(NamedTuple):
+    """A file that holds a page."""
+
+    place: Place
+    use: Use
+
+
+def page_uses(loader: FamilyConfigLoader, page_id: str) -> list[Use]:
+    """Return everywhere a page was used: files first, then models.
+
+    Raises:
+        ConfigError: The environment is that of an experiment.
+        StoreError: A file cannot be read, so that nobody can tell.
+    """
+    everywhere = production_and_experiments(loader)
+    return [*(found.use for found in occurrences(everywhere, page_id)), *model_uses(everywhere, page_id)]
+
+
+def occurrences(everywhere: list[Stores], page_id: str) -> list[Occurrence]:
+    """Return every file that holds a page."""
+    places = (place for stores in everywhere for place in stores.places())
+    found = ((place, _use(place, page_id)) for place in places if not _NAMES_NO_PAGE.fullmatch(place.path))
+    return [Occurrence(place, use) for place, use in found if use is not None]
+
+
+def model_uses(everywhere: list[Stores], page_id: str) -> list[Use]:
+    """Return every model that was trained, validated or tested on a page, and whether it is champion now."""
+    uses = (use for stores in everywhere for training in trainings(stores) for use in _seen(stores, training, page_id))
+    # An experiment reads production's trainings too, and a model may have been trained twice.
+    distinct: dict[tuple[str, str], Use] = {}
+    for use in uses:
+        distinct.setdefault((use.path, use.role), use)
+    return list(distinct.values())
+
+
+def is_champion(store: Store, family: str, digest: str) -> bool:
+    """Return whether the newest entry of the champion log names a model."""
+    digests = [entry.model_digest for _, entry in champion_entries(store, family)]
+    return bool(digests) and digests[-1] == digest
+
+
+def _use(place: Place, page_id: str) -> Use | None:
+    found = find_page(_local(place), page_id)
+    if found is None:
+        return None
+    role, match = _role(place.path)
+    named = match.groupdict() if match else {}
+    return Use(
+        data_class=place.data_class,
+        path=place.path,
+        role=role,
+        family=named.get("family"),
+        cycle=named.get("cycle"),
+        detail=found.detail,
+        rows=found.rows,
+        root=place.store.root,
+    )
+
+
+def _local(place: Place) -> Path:
+    try:
+        return place.store.local(place.path)
+    except FileNotFoundError as error:
+        raise StoreError(f"{place.path} in {place.store.root} went while it was looked at. Run again.") from error
+
+
+def _role(path: str) -> tuple[str, re.Match[str] | None]:
+    if match := _OUTPUT.fullmatch(path):
+        return _OUTPUT_ROLES.get(match["name"], match["name"].replace("_", " ")), match
+    return next(((role, match) for pattern, role in _ROLES if (match := pattern.fullmatch(path))), ("file", None))
+
+
+def _seen(stores: Stores, training: Training, page_id: str) -> Iterator[Use]:
+    champion = is_champion(stores.by_class["champion"], training.family, training.model_digest)
+    for name in _sets(stores, training, page_id):
+        yield Use(
+            data_class="models",
+            path=f"{training.family}/by_digest/{training.model_digest}",
+            role=_SAW[name],
+            family=training.family,
+            cycle=training.cycle,
+            detail=CHAMPION if champion else "",
+            rows=0,
+            root=stores.by_class["models"].root,
+        )
+
+
+def _sets(stores: Stores, training: Training, page_id: str) -> list[str]:
+    """Return the sets in which the page was in the data of a training."""
+    inputs = (read for name, read in training.manifest.inputs.items() if name.endswith(".dataset"))
+    files = [present_file(stores, file).path for read in inputs for file in read.files]
+    there = [stores.holding(path).local(path) for path in files if stores.holding(path).exists(path)]
+    found = {value for file in there for value in values_of_page(file, page_id, "set")}
+    return [name for name in _SAW if name in found]

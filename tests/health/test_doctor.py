@@ -1,0 +1,388 @@
+"""The doctor removes what interrupted runs left and nothing else, and names what is damaged."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from al_platform.domain.errors import ConfigError
+from al_platform.health import leftovers
+from al_platform.health.cli import audit, doctor
+from al_platform.health.stores import Stores
+from al_platform.storage.audit_log import last_lines
+from al_platform.storage.commit_log import Manifest, Output, StageKey, commit, file_sha256, log_length
+from al_platform.storage.erasures import ErasedFile, Tombstone, create_tombstone
+from al_platform.storage.run_record import record_end, record_start, start_of
+from al_platform.storage.store import LocalStore, open_store
+from killed_runs import KILLS, run_killed
+from temporary_project import CYCLE, Project, make_project
+
+SCORING = StageKey("topics", CYCLE, "scoring")
+RUN = "run-of-the-test"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A project whose month and quarter ran undisturbed."""
+    project = make_project(tmp_path_factory.mktemp("undisturbed") / "project")
+    project.only("topics")
+    project.run("monthly")
+    project.run("quarterly")
+    return project
+
+
+@pytest.fixture
+def patient(undisturbed, tmp_path, monkeypatch):
+    """A copy of it, to do harm to."""
+    shutil.copytree(undisturbed.path, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    return Project(tmp_path / "project")
+
+
+def call(command, *arguments):
+    return CliRunner().invoke(command, [*arguments, "--env", "test"])
+
+
+def examined(*arguments):
+    result = call(doctor, "--json", *arguments)
+    assert result.exit_code in (0, 1), result.output
+    found = json.loads(result.stdout)
+    assert found["is_clean"] == (result.exit_code == 0)
+    return found
+
+
+def kinds(problems):
+    return sorted(problem["kind"] for problem in problems)
+
+
+def store_of(project, data_class):
+    return open_store(project.loader.root(data_class))
+
+
+def folder_of(project, data_class):
+    return Path(project.loader.root(data_class))
+
+
+def files_of(project):
+    return sorted(file for file in project.path.rglob("data/**/*") if file.is_file() and "audit" not in file.parts)
+
+
+def begin(project, **known):
+    """Leave the attempt of a run that began, in this process unless said otherwise."""
+    start = start_of(RUN, "test", ("monthly",), CYCLE).model_copy(update=known)
+    record_start(store_of(project, "logs"), start)
+    store_of(project, "datasets").write(f"{SCORING.attempt(RUN)}/predictions.parquet", b"half")
+
+
+def test_an_undisturbed_store_is_sound(patient):
+    result = call(doctor)
+    assert result.exit_code == 0
+    assert "The stores are sound: 8 log entries and 21 outputs were looked at." in result.output
+    assert examined("--quick")["is_clean"]
+
+
+def test_a_store_that_nothing_was_written_to_is_sound(tmp_path, monkeypatch):
+    project = make_project(tmp_path / "project")
+    monkeypatch.chdir(project.path)
+    assert examined()["entries"] == 0
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """A project whose monthly was killed between a line in the audit log and its entry."""
+    project = make_project(tmp_path_factory.mktemp("killed") / "project")
+    project.only("topics")
+    kill = KILLS["between a line in the audit log and its entry"]
+    run_killed(project, kill, "al_platform.storage.store.LocalStore")
+    return project
+
+
+def test_what_a_killed_run_left_is_found_and_removed(killed, tmp_path, monkeypatch):
+    shutil.copytree(killed.path, tmp_path / "project")
+    project = Project(tmp_path / "project")
+    monkeypatch.chdir(project.path)
+    before = project.state()
+    found = examined()
+    assert "abandoned attempt" in kinds(found["leftovers"])
+    assert found["damage"] == []
+    fixed = examined("--fix")
+    assert fixed["is_clean"]
+    assert fixed["removed"] == found["leftovers"]
+    assert examined()["removed"] == []
+    assert project.state() == before
+    project.run("monthly")
+    assert examined()["is_clean"]
+    audited = json.loads(call(audit, "--verify", "--json").stdout)
+    assert (audited["findings"], audited["announced_only"]) == ([], 1)
+
+
+def test_an_attempt_of_a_living_process_is_listed_and_left_alone(patient):
+    begin(patient)
+    found = examined("--fix", "--older-than", "0")
+    assert found["is_clean"]
+    assert found["at_work"] == [f"datasets/{SCORING.attempt(RUN)}"]
+    assert store_of(patient, "datasets").exists(f"{SCORING.attempt(RUN)}/predictions.parquet")
+
+
+def test_an_attempt_of_a_process_that_is_gone_is_removed(patient):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    begin(patient, pid=ended.pid)
+    assert kinds(examined("--fix")["removed"]) == ["abandoned attempt"]
+
+
+def test_an_attempt_of_a_run_that_ended_is_removed(patient):
+    begin(patient)
+    record_end(store_of(patient, "logs"), RUN, "injected")
+    assert kinds(examined("--fix")["removed"]) == ["abandoned attempt"]
+
+
+@pytest.mark.parametrize(("hours", "removed"), [(1, []), (30, ["abandoned attempt"])], ids=["young", "old"])
+def test_a_run_on_another_machine_is_given_a_day(patient, hours, removed):
+    began_at = (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
+    begin(patient, host="elsewhere", began_at=began_at)
+    assert kinds(examined("--fix")["removed"]) == removed
+
+
+def test_how_long_another_machine_is_waited_for_can_be_set(patient):
+    began_at = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    begin(patient, host="elsewhere", began_at=began_at)
+    assert kinds(examined("--older-than", "0.5")["leftovers"]) == ["abandoned attempt"]
+
+
+def test_a_run_that_commits_while_the_doctor_looks_keeps_its_attempt(patient, monkeypatch):
+    store, path = store_of(patient, "datasets"), f"{SCORING.attempt(RUN)}/predictions.parquet"
+    begin(patient)
+    outputs = {"predictions": Output(path=path, sha256=sha256(b"half").hexdigest(), size=4)}
+    key, times = {"family": "topics", "cycle": CYCLE, "stage": "scoring"}, {"started_at": "", "ended_at": ""}
+    real = leftovers.runs_at_work
+
+    def ends_first(logs, patience):
+        if log_length(store, SCORING) == 1:
+            commit(store, Manifest(run_id=RUN, outputs=outputs, **key, **times), 1)
+            record_end(logs, RUN, None)
+        return real(logs, patience)
+
+    monkeypatch.setattr(leftovers, "runs_at_work", ends_first)
+    found = examined("--fix")
+    assert (found["is_clean"], found["removed"]) == (True, [])
+    assert store.exists(path)
+
+
+def test_a_model_that_nothing_refers_to_is_removed(patient):
+    store = store_of(patient, "models")
+    store.write("topics/by_digest/aa/model.safetensors", b"x")
+    store.write("topics/by_digest/bb/config.json", b"{}")
+    found = examined("--fix")
+    assert [(problem["kind"], problem["path"]) for problem in found["removed"]] == [
+        ("unreferenced model", "topics/by_digest/aa"),
+        ("unreferenced model", "topics/by_digest/bb"),
+    ]
+    assert "incomplete" in found["removed"][0]["detail"]
+    assert found["is_clean"]
+    assert not store.list("topics/by_digest/aa")
+
+
+def test_models_are_left_alone_while_a_run_is_at_work(patient):
+    store_of(patient, "models").write("topics/by_digest/aa/model.safetensors", b"x")
+    begin(patient)
+    found = examined("--fix")
+    assert (found["leftovers"], found["removed"]) == ([], [])
+    assert RUN in found["notes"][0]
+
+
+def test_the_model_of_a_superseded_training_is_kept(patient):
+    store = store_of(patient, "models")
+    log = f"topics/{CYCLE}/training/log"
+    entry = json.loads(store.read(f"{log}/000001.json"))
+    store.create(f"{log}/000002.json", json.dumps({**entry, "number": 2}).encode())
+    for file in store_of(patient, "champion").list("topics/log"):
+        (folder_of(patient, "champion") / file).unlink()
+    assert examined("--fix")["is_clean"]
+    assert store.list("topics/by_digest")
+
+
+@pytest.mark.parametrize(("hours", "removed"), [(1, []), (30, ["unfinished write"])], ids=["young", "old"])
+def test_an_unfinished_write_is_given_a_day(patient, hours, removed):
+    unfinished = folder_of(patient, "traffic") / CYCLE / "pages" / ".0002-x.parquet.abc.part"
+    unfinished.write_bytes(b"half")
+    then = (datetime.now(UTC) - timedelta(hours=hours)).timestamp()
+    os.utime(unfinished, (then, then))
+    found = examined("--fix")
+    assert kinds(found["removed"]) == removed
+    assert found["is_clean"]
+    assert unfinished.exists() == (not removed)
+
+
+def test_an_old_unfinished_write_waits_where_a_young_one_may_be_at_work(patient):
+    folder = folder_of(patient, "traffic") / CYCLE / "pages"
+    then = (datetime.now(UTC) - timedelta(hours=30)).timestamp()
+    for name in ("old", "young"):
+        (folder / f".{name}.parquet.abc.part").write_bytes(b"half")
+    os.utime(folder / ".old.parquet.abc.part", (then, then))
+    found = examined("--fix")
+    assert (kinds(found["leftovers"]), found["removed"]) == (["unfinished write"], [])
+    assert len(LocalStore(folder).leftovers()) == 2
+
+
+def test_every_removal_is_in_the_audit_log(patient):
+    store_of(patient, "datasets").write(f"{SCORING.attempt(RUN)}/predictions.parquet", b"half")
+    examined()
+    (line,) = last_lines(store_of(patient, "logs"), 1)
+    assert line.action == "commit"
+    examined("--fix")
+    (line,) = last_lines(store_of(patient, "logs"), 1)
+    expected = {"data_class": "datasets", "path": SCORING.attempt(RUN), "removed": "abandoned attempt"}
+    assert (line.action, line.subject) == ("repair", expected)
+
+
+def test_fixing_leaves_the_state_as_it_was(patient):
+    before, files = patient.state(), files_of(patient)
+    store_of(patient, "datasets").write(f"{SCORING.attempt(RUN)}/predictions.parquet", b"half")
+    store_of(patient, "models").write("topics/by_digest/aa/model.safetensors", b"x")
+    assert len(examined("--fix")["removed"]) == 2
+    assert patient.state() == before
+    assert files_of(patient) == files
+
+
+def one(project, data_class, pattern):
+    return next(iter(sorted(folder_of(project, data_class).glob(pattern))))
+
+
+def spoil(file):
+    file.write_bytes(file.read_bytes() + b" ")
+
+
+DAMAGE = {
+    "a missing output": ("datasets", "topics/*/scoring/attempts/*/predictions.parquet", Path.unlink, "output"),
+    "a changed output": ("labels", "topics/*/selection/attempts/*/receipt.json", spoil, "output"),
+    "a missing manifest": ("labels", "topics/*/selection/attempts/*/manifest.json", Path.unlink, "manifest"),
+    "a changed manifest": ("champion", "topics/*/promotion/attempts/*/manifest.json", spoil, "manifest"),
+    "an unreadable entry": ("datasets", "topics/*/scoring/log/000001.json", lambda f: f.write_bytes(b"{"), "log entry"),
+    "an entry out of place": (
+        "datasets",
+        "topics/*/scoring/log/000001.json",
+        lambda f: f.with_name("000002.json").write_bytes(f.read_bytes()),
+        "log entry",
+    ),
+    "a missing entry": (
+        "datasets",
+        "topics/*/scoring/log/000001.json",
+        lambda f: f.with_name("000003.json").write_text(json.dumps({**json.loads(f.read_text()), "number": 3})),
+        "gap in a log",
+    ),
+    "a changed sealed batch": ("labels", "topics/*/selection/sealed/batch.parquet", spoil, "sealed batch"),
+    "an unreadable champion": ("champion", "topics/log/000001.json", lambda f: f.write_bytes(b"{"), "log entry"),
+    "a missing model": ("models", "topics/by_digest/*", shutil.rmtree, "champion"),
+    "a changed model": ("models", "topics/by_digest/*/model.safetensors", spoil, "champion"),
+    "an incomplete model": ("models", "topics/by_digest/*/config.json", Path.unlink, "champion"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage_is_named_with_what_to_do_and_nothing_is_removed(patient, name):
+    data_class, pattern, harm, kind = DAMAGE[name]
+    harm(one(patient, data_class, pattern))
+    files = files_of(patient)
+    found = examined("--fix")
+    assert set(kinds(found["damage"])) == {kind}
+    assert all("Restore it" in problem["remedy"] for problem in found["damage"])
+    assert found["removed"] == []
+    assert files_of(patient) == files
+
+
+def test_what_an_erasure_changed_is_no_damage(patient):
+    receipt = one(patient, "labels", "topics/*/selection/attempts/*/receipt.json")
+    before = file_sha256(receipt)
+    spoil(receipt)
+    path = receipt.relative_to(folder_of(patient, "labels")).as_posix()
+    erased = ErasedFile(path=path, sha256_before=before, sha256_after=file_sha256(receipt), rows=1)
+    tombstone = Tombstone(number=1, page_sha256="a" * 64, reason="asked", at="2026-11-01", actor="ada", files=(erased,))
+    create_tombstone(store_of(patient, "labels"), tombstone)
+    assert examined()["is_clean"]
+    spoil(receipt)
+    assert kinds(examined()["damage"]) == ["output"]
+
+
+def test_where_a_tombstone_is_damaged_too_the_changed_file_is_still_named(patient):
+    spoil(one(patient, "labels", "topics/*/selection/attempts/*/receipt.json"))
+    store_of(patient, "labels").write("erasures/000001.json", b"{")
+    (problem,) = examined()["damage"]
+    assert "erasures/000001.json" in problem["detail"]
+
+
+def test_quick_sees_what_is_missing_and_not_what_was_changed(patient):
+    spoil(one(patient, "labels", "topics/*/selection/attempts/*/receipt.json"))
+    assert examined("--quick")["is_clean"]
+    one(patient, "labels", "topics/*/selection/attempts/*/receipt.json").unlink()
+    assert kinds(examined("--quick")["damage"]) == ["output"]
+
+
+def test_an_attempt_is_kept_where_damage_hides_whether_it_was_committed(patient):
+    store_of(patient, "datasets").write(f"{SCORING.attempt(RUN)}/predictions.parquet", b"half")
+    one(patient, "datasets", "topics/*/scoring/log/000001.json").write_bytes(b"{")
+    found = examined("--fix")
+    assert found["removed"] == []
+    assert any(SCORING.attempt(RUN) in note for note in found["notes"])
+    assert store_of(patient, "datasets").exists(f"{SCORING.attempt(RUN)}/predictions.parquet")
+
+
+def test_no_model_is_removed_where_damage_hides_what_refers_to_it(patient):
+    spoil(one(patient, "models", "topics/*/training/attempts/*/challenger.json"))
+    (folder_of(patient, "champion") / "topics/log/000001.json").unlink()
+    found = examined("--fix")
+    assert kinds(found["damage"]) == ["output"]
+    assert found["removed"] == []
+    assert store_of(patient, "models").list("topics/by_digest")
+
+
+def test_within_an_experiment_the_doctor_refuses(patient):
+    patient.configure("globals.yml", {"root": "data/test", "experiment": "bold"})
+    with pytest.raises(ConfigError, match="experiment 'bold'"):
+        Stores.of(patient.loader)
+
+
+def test_people_read_what_was_found_and_what_to_do(patient):
+    store_of(patient, "datasets").write(f"{SCORING.attempt(RUN)}/predictions.parquet", b"half")
+    spoil(one(patient, "labels", "topics/*/selection/sealed/batch.parquet"))
+    result = call(doctor)
+    assert result.exit_code == 1
+    assert f"abandoned attempt datasets/{SCORING.attempt(RUN)}" in result.output
+    assert "sealed batch labels/topics/2026-10/selection/sealed/batch.parquet" in result.output
+    assert "1 damaged, 1 left over" in result.output
+    assert "abandoned attempt" in call(doctor, "--fix").output
+
+
+def test_the_audit_log_of_a_project_is_shown_checked_and_anchored(patient):
+    patient.configure("globals.yml", {"root": "data/test", "audit_anchor": "data/outside"})
+    store_of(patient, "datasets").write(f"{SCORING.attempt(RUN)}/predictions.parquet", b"half")
+    examined("--fix")
+    assert "repair" in call(audit).output
+    assert json.loads(call(audit, "--json", "--last", "1").stdout)[0]["action"] == "repair"
+    assert "is anchored" in call(audit, "--anchor").output
+    assert "nothing new to anchor" in call(audit, "--anchor").output
+    lines = folder_of(patient, "logs") / "audit"
+    max(lines.iterdir()).unlink()
+    result = call(audit, "--verify", "--anchor")
+    assert result.exit_code == 1
+    assert "an anchor holds their digest" in result.output
+    assert "Nothing was anchored" in result.output
+
+
+def test_a_check_without_an_anchor_says_what_it_cannot_notice(patient):
+    checked = call(audit, "--verify")
+    assert "rewriting of the whole chain cannot be noticed" in checked.output
+    assert json.loads(call(audit, "--verify", "--json").stdout)["anchors"] is None
+
+
+def test_a_commit_that_no_line_announces_is_found(patient):
+    shutil.rmtree(folder_of(patient, "logs") / "audit", ignore_errors=True)
+    found = json.loads(call(audit, "--verify", "--json").stdout)
+    assert (kinds(found["findings"]), found["commits"]) == (["unannounced"] * 8, 8)
