@@ -6,7 +6,7 @@ KEDRO := $(BIN)/kedro
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install monthly quarterly loop status viz s3 check format test test-real lock bench-loop bench-ngram clean
+.PHONY: help install monthly quarterly loop status viz s3 check format test test-real lock bench-loop bench-ngram bench-storage clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ bench-loop: install  ## Time and memory of the loop (QUICK=1: short)
 
 bench-ngram: install  ## Accuracy of the n-gram model beside TF-IDF + logistic regression (QUICK=1: short)
 	$(BIN)/python benchmarks/ngram.py
+
+bench-storage: install  ## The store: S3 beside a local disk, commits, races (QUICK=1: short)
+	$(BIN)/python -m benchmarks.storage
 
 clean:  ## Remove the environment; the store stays
 	rm -rf $(VENV)

@@ -1,6 +1,6 @@
 """A local S3 server (SeaweedFS), for tests and to try the platform on S3 without an account.
 
-make s3
+Run it with ``make s3``.
 """
 
 import argparse
@@ -87,7 +87,7 @@ class S3Server:
     @property
     def pid(self) -> int:
         """The server's process id; RuntimeError if it does not run."""
-        if self._process is None:
+        if self._process is None or self._process.poll() is not None:
             raise RuntimeError(f"The S3 server of {self._data} does not run: call start() first.")
         return self._process.pid
 
@@ -113,7 +113,7 @@ class S3Server:
         Raises:
             RuntimeError: It ended or was not ready in time; the message holds the end of its log.
         """
-        if self._process is not None:
+        if self._process is not None and self._process.poll() is None:
             raise RuntimeError(f"The S3 server of {self._data} already runs as process {self.pid}.")
         (self._data / "volumes").mkdir(exist_ok=True)
         with (self._data / "server.log").open("ab") as log:
@@ -263,14 +263,11 @@ def main() -> None:
     if not _is_free(options.port):
         sys.exit(f"Port {options.port} is taken, maybe by another make s3: end that, or give another with --port.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with S3Server(options.data, port=options.port) as server:
+    with suppress(KeyboardInterrupt), S3Server(options.data, port=options.port) as server:
         create_bucket(server, BUCKET)
         print(f"# S3 at {server.endpoint} with the objects in {options.data}; Ctrl-C ends it. In another shell:")
         print(exports(server, BUCKET), flush=True)
-        try:
-            signal.pause()
-        except KeyboardInterrupt:
-            print("# Ending the S3 server ...", flush=True)
+        signal.pause()
 
 
 if __name__ == "__main__":

@@ -5,8 +5,12 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
+from al_platform.health.audit import verify_environment
+from al_platform.health.doctor import diagnose
+from al_platform.health.stores import Stores
 from temporary_project import CYCLE, Project
 
 
@@ -75,6 +79,13 @@ bootstrap_project(Path(folder))
 with KedroSession.create(Path(folder), env=env, runtime_params={"cycle": cycle}) as session:
     session.run(pipeline_names=[job], runner=FamilyRunner())
 """
+
+
+def is_sound(project: Project) -> bool:
+    """Let the doctor remove what the killed run left; return whether store and audit log are as they should be."""
+    stores = Stores.of(project.loader)
+    found = diagnose(stores, timedelta(hours=24), fix=True)
+    return found.is_clean and not verify_environment(project.loader).findings
 
 
 def run_killed(project: Project, kill: Kill, store: str, environment: dict[str, str] | None = None) -> None:

@@ -1,14 +1,16 @@
 """A run that fails or is killed anywhere, and is run again, ends where an undisturbed run ends."""
 
 import shutil
+import subprocess
 
 import pytest
 from kedro.framework.hooks import hook_impl
 
+from al_platform.domain.errors import StoreError
 from al_platform.pipeline_registry import instantiate
 from al_platform.runner import RunFailedError
 from al_platform.stages import STAGES
-from killed_runs import KILLS, run_killed
+from killed_runs import KILLS, is_sound, run_killed
 from temporary_project import make_project
 
 NODES = [node.name for stage in STAGES for node in instantiate("topics", stage).nodes]
@@ -89,4 +91,60 @@ def test_a_killed_run_is_repaired_by_running_again(begun, month, quarter, point)
     project = begun("quarterly" if kill.is_repeated else kill.job)
     run_killed(project, kill, "al_platform.storage.store.LocalStore")
     project.run(kill.job)
-    assert project.state() == {"monthly": month, "quarterly": quarter}[kill.job].state()
+    expected = {"monthly": month, "quarterly": quarter}[kill.job].state()
+    assert project.state() == expected
+    assert is_sound(project)
+    assert project.state() == expected
+
+
+def on_a_small_disk(project, path, size):
+    """Let the project's store be a file system of its own; pytest.skip where that needs rights we lack."""
+    path.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"mounting a file system needs rights that this user lacks: {mounted.stderr.decode().strip()}")
+    traffic = {"source": "synthetic", "options": {"pages_per_month": 300, "seed_labels": 240}}
+    project.configure("globals.yml", {"root": str(path), "traffic": traffic})
+
+
+@pytest.mark.parametrize(("job", "size"), [("monthly", "300k"), ("quarterly", "900k")])
+def test_a_disk_that_fills_up_under_a_run_loses_nothing(project, month, quarter, tmp_path, job, size):
+    project.only("topics")
+    disk = tmp_path / "disk"
+    on_a_small_disk(project, disk, size)
+    try:
+        if job == "quarterly":
+            project.run("monthly")
+        committed = project.state()
+        with pytest.raises((RunFailedError, StoreError), match=r"No space left.*Make room"):
+            project.run(job)
+        found = project.state()
+        assert {name: found[name] for name in committed if "platform" not in name} == {
+            name: outputs for name, outputs in committed.items() if "platform" not in name
+        }
+        subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+        project.run(job)
+        assert project.state() == {"monthly": month, "quarterly": quarter}[job].state()
+        assert is_sound(project)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_store_that_became_read_only_says_so_and_reads(project, month, quarter, tmp_path):
+    project.only("topics")
+    disk = tmp_path / "disk"
+    on_a_small_disk(project, disk, "64m")
+    try:
+        project.run("monthly")
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        with pytest.raises(StoreError, match="read-only"):
+            project.run("quarterly")
+        assert project.state() == month.state()
+        assert project.status()["splits"] == month.status()["splits"]
+        subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+        project.run("quarterly")
+        assert project.state() == quarter.state()
+    finally:
+        subprocess.run(["umount", disk], check=True)

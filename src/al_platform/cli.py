@@ -15,6 +15,7 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import env_option
 
 from al_platform.domain.errors import AlPlatformError
+from al_platform.governance.cli import governance
 from al_platform.health.cli import audit, doctor
 from al_platform.lineage.cli import erase, lineage
 from al_platform.rebuild.cli import rebuild
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from al_platform.importing import Imported
     from al_platform.stages import DataClass
     from al_platform.storage.audit_log import AuditLog
+    from al_platform.storage.erasures import ErasedPages
     from al_platform.storage.store import Store
 
 
@@ -78,7 +80,7 @@ def al() -> None:
     """See where the loop stands, bring your own data in, and answer for what is stored."""
 
 
-for command in (audit, doctor, erase, lineage, rebuild):
+for command in (audit, doctor, erase, governance, lineage, rebuild):
     al.add_command(command)
 
 
@@ -147,7 +149,7 @@ def import_pages(
         for stored in target.store.list(target.folder)
         for page_id in read_parquet(target.store.local(stored)).column("page_id").to_pylist()
     ]
-    imported = importing.check_pages(table, known, separator)
+    imported = importing.check_pages(table, known, separator, target.erased)
     target.add(imported, digest)
     for family in target.loader.families:
         if unusable := importing.unusable_truth(imported.table, family, _taxonomy(target.loader, family)):
@@ -173,7 +175,7 @@ def import_labels(
     table = _read(file, mapping, id_rule)
     digest = importing.table_digest(table, separator, taxonomy)
     if not target.has(digest, file):
-        target.add(importing.check_labels(table, taxonomy, separator), digest)
+        target.add(importing.check_labels(table, taxonomy, separator, target.erased), digest)
 
 
 @al.command("import-predictions")
@@ -207,7 +209,7 @@ def import_predictions(
     table = _read(file, mapping, id_rule)
     digest = importing.table_digest(table, order, model_version, taxonomy)
     if not target.has(digest, file):
-        target.add(importing.check_predictions(table, taxonomy, order, model_version), digest)
+        target.add(importing.check_predictions(table, taxonomy, order, model_version, target.erased), digest)
 
 
 @al.command()
@@ -272,6 +274,12 @@ class _Target:
             )
         audit = AuditLog(open_store(loader.root("logs")), actor())
         return cls(loader, open_store(loader.root(data_class)), folder, what, audit)
+
+    @property
+    def erased(self) -> "ErasedPages":
+        from al_platform.storage.erasures import ErasedPages
+
+        return ErasedPages.of(self.store)
 
     def has(self, digest: str, file: Path) -> bool:
         from al_platform.catalog.traffic import has_table

@@ -156,8 +156,11 @@ class ReportHooks:
 
     @hook_impl
     def on_pipeline_error(self) -> None:
-        """Print the table; the error follows it."""
-        self._print()
+        """Print the table; the error follows it, and must, also where the table cannot be read."""
+        try:
+            self._print()
+        except StoreError as error:
+            LOG.warning("Where every family stands cannot be read: %s", error)
 
     def _print(self) -> None:
         from al_platform.status import print_status, read_status

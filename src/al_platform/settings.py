@@ -9,7 +9,7 @@ CONFIG_LOADER_CLASS = FamilyConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
-    "config_patterns": {"families": ["families.yml"]},
+    "config_patterns": {"families": ["families.yml"], "governance": ["governance.yml"]},
     # Kedro knows this one for credentials only; here roots come from the environment.
     "custom_resolvers": {"oc.env": oc.env},
     "merge_strategy": {"parameters": "soft", "globals": "soft", "catalog": "soft"},

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from al_platform.annotation.exchange import FileExchange
 from al_platform.domain.errors import StoreError
 from al_platform.domain.taxonomy import Taxonomy
+from al_platform.storage.erasures import Tombstone, create_tombstone, page_sha256
 from al_platform.storage.store import LocalStore
 
 Deliver = Callable[..., None]
@@ -266,3 +267,18 @@ def test_garbage_in_the_inbox_stops_nothing(exchange: FileExchange, deliver: Del
     deliver(garbage, name="garbage.json")
     deliver(task("a", annotation()))
     assert exchange.pull().annotations.num_rows == 1
+
+
+def test_an_export_from_before_an_erasure_names_the_page_nowhere(
+    exchange: FileExchange, store: LocalStore, deliver: Deliver
+) -> None:
+    tombstone = Tombstone(
+        number=1, page_sha256=page_sha256("gone"), reason="asked for", at="2026-11-01", actor="someone", files=()
+    )
+    create_tombstone(store, tombstone)
+    deliver(task("gone", annotation(choices=["tech"])), task("stranger", annotation(choices=["tech"])))
+    assert [(row["page_id"], row["reason"]) for row in quarantine(exchange)] == [
+        (None, "erased"),
+        ("stranger", "unknown page"),
+    ]
+    assert annotations(exchange) == []

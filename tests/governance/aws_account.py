@@ -8,7 +8,7 @@ from policy_evaluator import Request, is_allowed
 from al_platform import families
 from al_platform.config import FamilyConfigLoader
 from al_platform.governance.documents import Governed, governed_s3
-from al_platform.governance.options import GovernanceOptions, options_of, with_governance
+from al_platform.governance.options import GovernanceOptions, options_of
 from al_platform.governance.s3 import role_policy
 from al_platform.settings import CONFIG_LOADER_ARGS
 from temporary_project import ROOT
@@ -42,7 +42,7 @@ class Account:
 
 
 def s3_loader(env: str = "s3") -> FamilyConfigLoader:
-    loader = FamilyConfigLoader(conf_source=str(ROOT / "conf"), env=env, **with_governance(CONFIG_LOADER_ARGS))
+    loader = FamilyConfigLoader(conf_source=str(ROOT / "conf"), env=env, **CONFIG_LOADER_ARGS)
     families.configure(loader.families)
     return loader
 

@@ -20,6 +20,7 @@ from al_platform.lineage.erase import erase_page, plan_erasure
 from al_platform.lineage.mentions import find_page, write_without_page
 from al_platform.lineage.trace import model_lineage
 from al_platform.lineage.uses import page_uses
+from al_platform.storage.audit_log import last_lines
 from al_platform.storage.erasures import ErasedPages, Versioned, accepts, page_sha256, tombstones
 from al_platform.storage.store import LocalStore, open_store
 
@@ -280,6 +281,7 @@ def test_the_command_asks_and_does_nothing_without_a_yes(own, page_id, monkeypat
     assert result.exit_code == 0, result.output
     assert "champion now" in result.output
     assert not files_with(own, page_id)
+    assert last_lines(store(own, "logs"), 1)[0].action == "erase"
 
 
 def test_an_unknown_page_and_a_reason_that_names_the_page_are_refused(quarters, page_id):

@@ -13,7 +13,7 @@ from al_platform.storage import run as run_module
 from al_platform.storage.commit_log import Manifest, Output, StageKey, commit, head
 from al_platform.storage.run import Run
 from al_platform.storage.s3_store import S3Store
-from killed_runs import KILLS, run_killed
+from killed_runs import KILLS, is_sound, run_killed
 from real.test_loop_on_stores import on
 from temporary_project import CYCLE
 
@@ -55,6 +55,8 @@ def test_a_killed_run_is_repaired_by_running_again(begun, undisturbed, on_s3, po
     project = begun("quarterly" if kill.is_repeated else kill.job)
     run_killed(project, kill, "al_platform.storage.s3_store.S3Store", on_s3)
     project.run(kill.job)
+    assert project.state() == undisturbed[kill.job]
+    assert is_sound(project)
     assert project.state() == undisturbed[kill.job]
 
 

@@ -134,7 +134,7 @@ def test_the_gate_promotes_and_nobody_takes_the_entry_back(store: Store) -> None
 
 def test_an_equal_attempt_is_removed_by_its_stage_and_by_no_other(store: Store) -> None:
     attempt = "models/topics/2026-01/training/attempts/run/challenger.json"
-    store.put("training", attempt)
+    assert store.put("training", attempt) is None
     assert store.delete("selection", attempt) == "AccessDenied"
     assert store.delete("training", attempt) is None
 

@@ -15,8 +15,8 @@ import safetensors.numpy
 import yaml
 from click.testing import CliRunner
 
-from al_platform.domain.errors import ConfigError, StoreError
 from al_platform.circumstances import code_revision, environment
+from al_platform.domain.errors import ConfigError, StoreError
 from al_platform.models.model import directory_digest
 from al_platform.rebuild.cli import rebuild as rebuild_command
 from al_platform.rebuild.compare import circumstances_of

@@ -16,6 +16,7 @@ from al_platform.annotation.answers import Sent, read_answers
 from al_platform.annotation.platform import Pulled, Receipt, as_pulled, pages_of_one_batch
 from al_platform.domain.errors import StoreError
 from al_platform.domain.taxonomy import Taxonomy
+from al_platform.storage.erasures import ErasedPages
 from al_platform.storage.store import Store
 
 _ENDINGS = (".json", ".jsonl")
@@ -47,14 +48,14 @@ class FileExchange:
 
     def pull(self) -> Pulled:
         """Read all exports of the inbox anew."""
-        sent = self._sent()
+        sent, erased = self._sent(), ErasedPages.of(self._store)
         annotations: list[dict[str, Any]] = []
         quarantine: list[dict[str, Any]] = []
         for path in self._store.list(self._inbox):
             if path.endswith(_ENDINGS):
                 taken, refused = read_answers(self._store.read(path), path, sent, self._taxonomy)
                 annotations += taken
-                quarantine += refused
+                quarantine += [_without_erased(row, erased) for row in refused]
         return as_pulled(annotations, quarantine)
 
     def parts(self, batch_id: str) -> list[str]:
@@ -94,6 +95,11 @@ class FileExchange:
             for path in self._store.list(self._outbox)
             for task in self.tasks(path)
         }
+
+
+def _without_erased(row: dict[str, Any], erased: ErasedPages) -> dict[str, Any]:
+    # An export that was made before an erasure still names the page; our files must not name it again.
+    return {"page_id": None, "reason": "erased", "detail": None} if row["page_id"] in erased else row
 
 
 def _lines(rows: Sequence[Mapping[str, Any]], guideline_version: str) -> bytes:

@@ -87,7 +87,7 @@ def apply_settings(client: Any, buckets: Mapping[str, Mapping[str, Document]]) -
 def _apply(client: Any, bucket: str, name: str, setting: _Setting, wanted: Document) -> Outcome:
     try:
         found = _found(client, bucket, setting)
-        if _holds(found, wanted):
+        if _holds(found, wanted, is_exact=name == "policy"):
             return "already set"
         _require_ours(bucket, name, found)
         setting.write(client, bucket, wanted)
@@ -120,13 +120,23 @@ def _require_ours(bucket: str, name: str, found: Any) -> None:
         )
 
 
-def _holds(found: Any, wanted: Any) -> bool:
-    """Return whether ``found`` says what is wanted; servers write one for a list of one, and add defaults."""
+def _holds(found: Any, wanted: Any, is_exact: bool) -> bool:
+    """Return whether ``found`` says what is wanted.
+
+    Servers write one for a list of one, and reorder lists.
+
+    Args:
+        found: What is in force.
+        wanted: What should be.
+        is_exact: Whether keys in excess matter: in a policy they change its meaning, elsewhere they are defaults.
+    """
     if isinstance(wanted, dict):
-        return isinstance(found, dict) and all(_holds(found.get(key), value) for key, value in wanted.items())
+        fits = isinstance(found, dict) and (not is_exact or found.keys() == wanted.keys())
+        return fits and all(_holds(found.get(key), value, is_exact) for key, value in wanted.items())
     if isinstance(wanted, list):
         others = _list(found)
-        return len(others) == len(wanted) and all(any(_holds(other, one) for other in others) for one in wanted)
+        has_all = all(any(_holds(other, one, is_exact) for other in others) for one in wanted)
+        return len(others) == len(wanted) and has_all
     return bool(found == wanted)
 
 

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 @click.option("--apply", "is_applied", is_flag=True, help="Write nothing; put the settings of the S3 buckets in force.")
 def governance(env: str | None, check: bool, is_applied: bool) -> None:
     """Write who may do what: IAM policies and bucket settings for S3, SQL for Unity Catalog."""
+    from al_platform import families
     from al_platform.governance.options import options_of
+    from al_platform.project import project_loader
 
     if check and is_applied:
         raise click.UsageError("Give --check or --apply, not both.")
-    loader = _loader(env)
+    loader = project_loader(env)
+    families.configure(loader.families)
     options = options_of(loader)
     if is_applied:
         _apply(loader, options)
@@ -31,13 +34,14 @@ def governance(env: str | None, check: bool, is_applied: bool) -> None:
 
 def _write(loader: "FamilyConfigLoader", options: "GovernanceOptions", check: bool) -> None:
     from al_platform.governance.documents import different_files, documents, write_files
+    from al_platform.project import project_folder
 
-    folder = Path("governance") / (loader.env or "local")
+    project, folder = project_folder(), Path("governance") / (loader.env or "local")
     expected = documents(loader, options)
     if not check:
-        write_files(_project() / folder, expected)
+        write_files(project / folder, expected)
         click.echo(f"{len(expected)} files written to {folder}.")
-    if different := different_files(_project() / folder, expected):
+    if different := different_files(project / folder, expected):
         names = "\n".join(f"  {folder / name}" for name in different)
         remedy = "Run kedro al governance without --check" if check else "Remove what is generated no more"
         raise click.ClickException(f"Not as they are generated:\n{names}\n{remedy}, and review the difference.")
@@ -56,23 +60,3 @@ def _apply(loader: "FamilyConfigLoader", options: "GovernanceOptions") -> None:
     for done in apply_settings(client, governed_s3(loader, fitting).buckets):
         click.echo(f"{done.bucket} {done.setting}: {done.outcome}")
     click.echo("Policies of roles are not applied: put governance/*/roles into what manages your account.")
-
-
-def _loader(env: str | None) -> "FamilyConfigLoader":
-    from kedro.framework.project import settings
-
-    from al_platform import families
-    from al_platform.config import FamilyConfigLoader
-    from al_platform.governance.options import with_governance
-    from al_platform.settings import CONFIG_LOADER_ARGS
-
-    conf = str(_project() / settings.CONF_SOURCE)
-    loader = FamilyConfigLoader(conf_source=conf, env=env, **with_governance(CONFIG_LOADER_ARGS))
-    families.configure(loader.families)
-    return loader
-
-
-def _project() -> Path:
-    from kedro.utils import find_kedro_project
-
-    return Path(find_kedro_project(Path.cwd()) or Path.cwd())

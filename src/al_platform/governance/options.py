@@ -1,7 +1,6 @@
 """What may be set about governance, in ``governance.yml`` of an environment."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from kedro.config import MissingConfigException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -36,11 +35,6 @@ class GovernanceOptions(BaseModel):
     anchor_retention_days: int = Field(default=400, ge=1)
     external_location: str | None = Field(default=None, pattern=r"^(s3|abfss|gs|r2)://")
     server: Literal["aws", "seaweedfs"] = "aws"
-
-
-def with_governance(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a config loader's arguments, so that it reads ``governance.yml`` too."""
-    return {**arguments, "config_patterns": {**arguments["config_patterns"], _KIND: [f"{_KIND}.yml"]}}
 
 
 def options_of(loader: FamilyConfigLoader) -> GovernanceOptions:

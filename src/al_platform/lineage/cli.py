@@ -82,7 +82,9 @@ def erase(page_id: str, reason: str, dry_run: bool, yes: bool, env: str | None) 
     from al_platform.lineage.erase import erase_page, plan_erasure
     from al_platform.lineage.render import print_models, print_uses
     from al_platform.project import project_loader
+    from al_platform.storage.audit_log import AuditLog
     from al_platform.storage.run_record import actor
+    from al_platform.storage.store import open_store
 
     loader = project_loader(env)
     plan = plan_erasure(loader, page_id)
@@ -94,7 +96,8 @@ def erase(page_id: str, reason: str, dry_run: bool, yes: bool, env: str | None) 
         return
     if plan.uses and not yes:
         click.confirm(f"Take the page out of {len(plan.uses)} files? This cannot be undone.", abort=True)
-    _say_what_was_done(erase_page(loader, page_id, reason, actor()))
+    audit = AuditLog(open_store(loader.root("logs")), actor())
+    _say_what_was_done(erase_page(loader, page_id, reason, actor(), audit.record))
 
 
 def _say_what_was_done(done: "Erasure") -> None:

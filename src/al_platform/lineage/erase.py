@@ -4,9 +4,10 @@ Tombstones are created first, then the files are written anew, then what the sto
 run that is killed anywhere is finished by running it again: what is left to do is read off the files themselves.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,7 +15,7 @@ from al_platform.config import FamilyConfigLoader
 from al_platform.domain.errors import ConfigError, StoreError
 from al_platform.lineage.mentions import PageId, write_without_page
 from al_platform.lineage.stores import Place, Stores, production_and_experiments
-from al_platform.lineage.uses import CHAMPION, Use, is_champion, model_uses, occurrences
+from al_platform.lineage.uses import CHAMPION, Occurrence, Use, is_champion, model_uses, occurrences
 from al_platform.stages import DataClass
 from al_platform.storage.commit_log import file_sha256
 from al_platform.storage.erasures import (
@@ -28,7 +29,7 @@ from al_platform.storage.erasures import (
 )
 from al_platform.storage.store import Cleanable, Store, temporary_folder
 
-Record: TypeAlias = Callable[[str, Mapping[str, Any]], object]
+Record: TypeAlias = Callable[[str, dict[str, Any]], object]
 """Takes what is about to be done, and to what."""
 
 # Pages come in here: imports and simulated sources ask these roots what must not come back.
@@ -73,11 +74,7 @@ def plan_erasure(loader: FamilyConfigLoader, page_id: str) -> Erasure:
         StoreError: A file cannot be read.
     """
     everywhere = production_and_experiments(loader)
-    uses = tuple(found.use for found in occurrences(everywhere, page_id))
-    models = _models(everywhere, page_id)
-    if not uses and not models and not _told_of(everywhere, page_id):
-        raise ConfigError(f"No file names page {page_id!r}. Give the id as it is in the page_id column.")
-    return Erasure(page_sha256(page_id), uses, models)
+    return _plan(everywhere, page_id, occurrences(everywhere, page_id))
 
 
 def erase_page(
@@ -100,26 +97,28 @@ def erase_page(
         raise ConfigError(
             "The reason names the page, and is kept. Give one without the id, a ticket number for instance."
         )
-    plan = plan_erasure(loader, page_id)
     everywhere = production_and_experiments(loader)
+    found = occurrences(everywhere, page_id)
+    plan = _plan(everywhere, page_id, found)
     with temporary_folder() as folder:
-        rewrites = _rewrites(everywhere, page_id, Path(folder))
+        # Beside the stores first: what is announced is what is there to be put in place.
+        rewrites = [_rewrite(each.place, page_id, Path(folder) / str(row)) for row, each in enumerate(found)]
         created = _announce(everywhere, rewrites, _tombstone(plan, rewrites, reason, actor))
         if rewrites and record:
             record("erase", _summary(plan, rewrites, reason))
         for rewrite in rewrites:
             _carry_out(rewrite)
     versions = _erase_versions(everywhere, page_id)
-    _require_gone(everywhere, page_id)
-    return Erasure(plan.page_sha256, plan.uses, plan.models, created, versions, _leftovers(everywhere))
+    # Opened anew: a store may hold copies of what it has read.
+    _require_gone(production_and_experiments(loader), page_id)
+    return replace(plan, tombstones=created, versions=versions, leftovers=_leftovers(everywhere))
 
 
-def _rewrites(everywhere: list[Stores], page_id: str, folder: Path) -> list[_Rewrite]:
-    """Write every file that holds the page without it, beside the stores."""
-    return [
-        _rewrite(found.place, page_id, folder / str(number))
-        for number, found in enumerate(occurrences(everywhere, page_id))
-    ]
+def _plan(everywhere: list[Stores], page_id: str, found: list[Occurrence]) -> Erasure:
+    models = _models(everywhere, page_id)
+    if not found and not models and not _told_of(everywhere, page_id):
+        raise ConfigError(f"No file names page {page_id!r}. Give the id as it is in the page_id column.")
+    return Erasure(page_sha256(page_id), tuple(each.use for each in found), models)
 
 
 def _rewrite(place: Place, page_id: str, target: Path) -> _Rewrite:
@@ -172,7 +171,7 @@ def _is_announced(root: Store, rewrites: Iterable[_Rewrite], draft: Tombstone) -
 def _carry_out(rewrite: _Rewrite) -> None:
     """Put a file's new bytes in the place of the old, if these are still those that were announced."""
     store, path = rewrite.place.store, rewrite.place.path
-    if file_sha256(store.local(path)) != rewrite.announced.sha256_before:
+    if sha256(store.read(path)).hexdigest() != rewrite.announced.sha256_before:
         raise StoreError(f"{path} in {store.root} changed while the page was taken out of it. Run again.")
     store.upload(rewrite.source, path)
 
@@ -247,7 +246,7 @@ def _leftovers(everywhere: list[Stores]) -> int:
     return sum(len(root.leftovers()) for root in _all_roots(everywhere) if isinstance(root, Cleanable))
 
 
-def _summary(plan: Erasure, rewrites: list[_Rewrite], reason: str) -> Mapping[str, str | int]:
+def _summary(plan: Erasure, rewrites: list[_Rewrite], reason: str) -> dict[str, str | int]:
     return {
         "page_sha256": plan.page_sha256,
         "reason": reason,

@@ -40,7 +40,7 @@ class _Box:
 def lineage_svg(lineage: Lineage) -> str:
     """Return the lineage as SVG: the model on the left, what it came from to the right."""
     boxes = _boxes(lineage)
-    width = max(box.x for box in boxes.values()) + _WIDTH + _PADDING
+    width = max(box.x for box in boxes.values()) + _WIDTH + _GAP_X // 2
     height = max(box.y + box.height for box in boxes.values()) + _PADDING
     svg = ET.Element("svg", xmlns="http://www.w3.org/2000/svg", width=str(width), height=str(height))
     svg.set("viewBox", f"0 0 {width} {height}")
@@ -87,9 +87,13 @@ def _lines(node: Node) -> tuple[str, ...]:
 
 
 def _draw_edge(svg: ET.Element, source: _Box, target: _Box, what: str) -> None:
-    x1, y1 = source.x + _WIDTH, source.y + source.height // 2
-    x2, y2 = target.x, target.y + target.height // 2
-    path = f"M {x1} {y1} C {x1 + _GAP_X // 2} {y1}, {x2 - _GAP_X // 2} {y2}, {x2} {y2}"
+    y1, y2 = source.y + source.height // 2, target.y + target.height // 2
+    # To the right, back to the left, or around the right side of a column.
+    x1 = source.x if target.x < source.x else source.x + _WIDTH
+    x2 = target.x if target.x > source.x else target.x + _WIDTH
+    bend1 = x1 - _GAP_X // 2 if target.x < source.x else x1 + _GAP_X // 2
+    bend2 = x2 - _GAP_X // 2 if target.x > source.x else x2 + _GAP_X // 2
+    path = f"M {x1} {y1} C {bend1} {y1}, {bend2} {y2}, {x2} {y2}"
     line = ET.SubElement(svg, "path", d=path, fill="none", stroke="#888888")
     ET.SubElement(line, "title").text = printable(f"{source.node.title} from {target.node.title}: {what}")
 

@@ -33,9 +33,10 @@ def node_lines(node: Node) -> list[str]:
 
 
 def file_line(file: CheckedFile) -> str:
-    """Return a file's name, digest and state."""
-    digest = file.sha256[:_SHORT] if file.sha256 else "no digest recorded"
-    return printable(f"{file.path.rpartition('/')[2][:40]} {digest} {file.state.upper()}")
+    """Return a file's state, the beginning of its digest, and its name."""
+    name, digest = file.path.rpartition("/")[2], file.sha256 or ""
+    parts = (file.state.upper(), digest[:_SHORT], "" if name == digest else name)
+    return printable(" ".join(part for part in parts if part))
 
 
 def print_lineage(lineage: Lineage, console: Console | None = None) -> None:

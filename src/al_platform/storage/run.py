@@ -1,15 +1,19 @@
 """One run's view of the store: what it staged is what it reads; the rest is what was committed."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from al_platform.domain.errors import StoreError
 from al_platform.stages import class_of
 from al_platform.storage.audit_log import AuditLog, commit_subject
 from al_platform.storage.commit_log import Entry, Input, Manifest, Output, StageKey, commit, log_length
 from al_platform.storage.redaction import redacted
 from al_platform.storage.store import Store
+
+LOG = logging.getLogger("al_platform")
 
 
 @dataclass
@@ -96,10 +100,14 @@ class Run:
             self.audit.record("commit", commit_subject(class_of(f"{key.prefix}/log"), key, entry))
 
     def discard(self, key: StageKey) -> None:
-        """Forget and remove this run's attempt at a stage."""
+        """Forget and remove this run's attempt at a stage; where the store does not let us, it stays as a leftover."""
         attempt = self._attempts.pop(key, None)
-        if attempt is not None:
+        if attempt is None:
+            return
+        try:
             attempt.store.remove(key.attempt(self.run_id))
+        except StoreError as error:
+            LOG.warning("%s stays until 'kedro al doctor --fix': %s", key.attempt(self.run_id), error)
 
 
 def _now() -> str:
