@@ -5,7 +5,7 @@ from al_platform.status import next_command, print_status, public_status
 
 KEYS = (
     *("cycle", "pool", "candidates", "batch", "annotated", "pending", "agreement", "simulated"),
-    *("splits", "evaluated", "metrics", "verdict", "reason", "champion", "loosened", "promoted_in"),
+    *("splits", "evaluated", "metrics", "verdict", "reason", "champion", "loosened", "promoted_in", "growth"),
 )
 
 

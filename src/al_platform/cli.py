@@ -87,18 +87,32 @@ for command in (audit, doctor, erase, governance, lineage, rebuild):
 @al.command()
 @env_option
 @click.option("--cycle", default=None, help="Month, YYYY-MM; by default the newest one with any result.")
+@click.option("--growth", "is_growth", is_flag=True, help="Show what each cycle took: bytes, time, answers, cost.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(env: str | None, cycle: str | None, as_json: bool) -> None:
+def status(env: str | None, cycle: str | None, is_growth: bool, as_json: bool) -> None:
     """Show where every family stands."""
     from al_platform.domain.cycles import parse_cycle
     from al_platform.project import project_loader
     from al_platform.status import print_status, public_status, read_status
 
+    if is_growth:
+        _show_growth(project_loader(env), as_json)
+        return
     found = read_status(project_loader(env), parse_cycle(cycle) if cycle else None)
     if as_json:
         click.echo(json.dumps(public_status(found), indent=2))
     else:
         print_status(found)
+
+
+def _show_growth(loader: "FamilyConfigLoader", as_json: bool) -> None:
+    from al_platform import growth
+
+    found = growth.all_growth(loader)
+    if as_json:
+        click.echo(json.dumps(growth.as_json(found), indent=2))
+    else:
+        growth.print_growth(found)
 
 
 _FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))

@@ -55,6 +55,22 @@ class TrafficGlobals(BaseModel):
     options: SourceOptions = Field(default_factory=SourceOptions)
 
 
+class Costs(BaseModel):
+    """What labelling and computing cost.
+
+    Attributes:
+        currency: Of the prices.
+        per_answer: One annotator's answer to one page.
+        per_hour: Of the machine that runs the stages.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    currency: str = "EUR"
+    per_answer: float = Field(default=0.0, ge=0)
+    per_hour: float = Field(default=0.0, ge=0)
+
+
 class Globals(BaseModel):
     """The content of ``globals.yml``.
 
@@ -64,6 +80,7 @@ class Globals(BaseModel):
         experiment: Name of an experiment: it reads what is there, and writes below ``root/experiments/NAME`` alone.
         audit_anchor: Where the audit log's head is held, outside ``root``; None where nowhere.
         traffic: Where pages come from.
+        costs: Prices, for what ``kedro al status`` says of a cycle.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -73,6 +90,7 @@ class Globals(BaseModel):
     experiment: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     audit_anchor: str | None = None
     traffic: TrafficGlobals = Field(default_factory=TrafficGlobals)
+    costs: Costs = Field(default_factory=Costs)
 
 
 class FamilyConfigLoader(OmegaConfigLoader):

@@ -1,5 +1,6 @@
 """Where every family stands: read from the reports that stages committed, as a table or as JSON."""
 
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from al_platform.catalog.formats import format_named
 from al_platform.catalog.outputs import read_output
 from al_platform.config import FamilyConfigLoader
 from al_platform.domain.cycles import MONTHS_PER_QUARTER, months_between, shift_cycle
+from al_platform.growth import Growth, growth_of, texts
 from al_platform.stages import STAGE, STAGES, Stage
 from al_platform.storage.commit_log import StageKey, committed_cycles, head
 from al_platform.storage.store import Store, open_store
@@ -69,6 +71,7 @@ def _family_status(loader: FamilyConfigLoader, family: str, cycle: str | None) -
         "loosened": evaluation.get("loosened"),
         "promoted_in": _newest(cycles["promotion"], shown),
         "champion": champions[-1].model_digest if champions else None,
+        "growth": asdict(growth_of(loader, family, shown)) if shown else None,
     }
 
 
@@ -121,6 +124,7 @@ def _rows(family: dict[str, Any]) -> list[tuple[str, str]]:
         ("challenger's macro-F1", _metric(family["metrics"])),
         ("verdict", family["verdict"] or "-"),
         ("champion", (family["champion"] or "none")[:12]),
+        ("this cycle took", "\n".join(texts(Growth(**family["growth"]))[::3]) if family["growth"] else "-"),
     ]
 
 
