@@ -13,7 +13,8 @@ from al_platform.catalog.outputs import read_output
 from al_platform.config import Costs, FamilyConfigLoader
 from al_platform.stages import STAGES
 from al_platform.storage.commit_log import Manifest, StageKey, committed_cycles, head
-from al_platform.storage.store import Store, open_store
+from al_platform.storage.store import Store
+from al_platform.stores import Stores
 
 _INGEST = "annotation_ingest"
 _MB = 1 << 20
@@ -27,7 +28,7 @@ class Growth:
     Attributes:
         family: The model family.
         cycle: The month.
-        size_bytes: Of all outputs of its stages. Traffic, models under their digest and superseded attempts come on top.
+        size_bytes: Of all outputs of its stages. Traffic, models by digest and superseded attempts come on top.
         wall_s: From begin to commit, of all its stages.
         answers: Answers of annotators that it took in.
         cost: Of computing and answers, at the prices of ``globals.yml``.
@@ -45,10 +46,10 @@ class Growth:
 
 def growth_of(loader: FamilyConfigLoader, family: str, cycle: str) -> Growth:
     """Return what one cycle of a family took; zeros where nothing was committed."""
-    stores = {stage.name: open_store(loader.root(stage.data_class)) for stage in STAGES}
-    heads = {name: head(store, StageKey(family, cycle, name)) for name, store in stores.items()}
+    stores = Stores.of_environment(loader)
+    heads = {stage.name: head(stores.of_stage(stage.name), StageKey(family, cycle, stage.name)) for stage in STAGES}
     found = {name: manifest for name, manifest in heads.items() if manifest is not None}
-    answers = _answers(stores[_INGEST], found.get(_INGEST))
+    answers = _answers(stores.of_stage(_INGEST), found.get(_INGEST))
     wall_s = sum(map(_seconds, found.values()))
     costs = loader.validated_globals.costs
     return Growth(
@@ -92,7 +93,8 @@ def texts(growth: Growth) -> tuple[str, str, str, str]:
 
 
 def _cycles(loader: FamilyConfigLoader, family: str) -> list[str]:
-    found = (committed_cycles(open_store(loader.root(stage.data_class)), family, stage.name) for stage in STAGES)
+    stores = Stores.of_environment(loader)
+    found = (committed_cycles(stores.of_stage(stage.name), family, stage.name) for stage in STAGES)
     return sorted({cycle for cycles in found for cycle in cycles})
 
 

@@ -14,7 +14,8 @@ from al_platform.domain.cycles import MONTHS_PER_QUARTER, months_between, shift_
 from al_platform.growth import Growth, growth_of, texts
 from al_platform.stages import STAGE, STAGES, Stage
 from al_platform.storage.commit_log import StageKey, committed_cycles, head
-from al_platform.storage.store import Store, open_store
+from al_platform.storage.store import Store
+from al_platform.stores import Stores
 
 MONTHLY = tuple(stage for stage in STAGES if stage.job == "monthly")
 Status = dict[str, dict[str, Any]]
@@ -47,13 +48,13 @@ def _public_family(family: dict[str, Any]) -> dict[str, Any]:
 
 
 def _family_status(loader: FamilyConfigLoader, family: str, cycle: str | None) -> dict[str, Any]:
-    stores = {stage.name: open_store(loader.root(stage.data_class)) for stage in STAGES}
-    cycles = {name: committed_cycles(store, family, name) for name, store in stores.items()}
+    stores = Stores.of_environment(loader)
+    cycles = {stage.name: committed_cycles(stores.of_stage(stage.name), family, stage.name) for stage in STAGES}
     shown = cycle or max((found for stage in MONTHLY for found in cycles[stage.name]), default=None)
-    month = {stage.name: _report(stores[stage.name], family, shown, stage) for stage in MONTHLY}
+    month = {stage.name: _report(stores.of_stage(stage.name), family, shown, stage) for stage in MONTHLY}
     evaluated = _newest(cycles["evaluation"], shown)
-    evaluation = _report(stores["evaluation"], family, evaluated, STAGE["evaluation"])
-    champions = champion_log(open_store(loader.root("champion")), family)
+    evaluation = _report(stores.of_stage("evaluation"), family, evaluated, STAGE["evaluation"])
+    champions = champion_log(stores.by_class["champion"], family)
     return {
         "cycle": shown,
         "pool": month["scoring"].get("pool"),

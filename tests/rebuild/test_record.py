@@ -1,8 +1,8 @@
 import pytest
 
 from al_platform.domain.errors import ConfigError, StoreError
+from al_platform.rebuild.inputs import require_files
 from al_platform.rebuild.record import Training, choose
-from al_platform.rebuild.stores import require_files
 from al_platform.storage.commit_log import Input, Manifest
 
 FAMILIES = ["topics", "sentiment"]

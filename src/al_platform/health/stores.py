@@ -1,10 +1,10 @@
 """The stores of an environment, and what lies in them by the shape of its path."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar, get_args
+from typing import TypeVar
 
 from al_platform.config import FamilyConfigLoader
 from al_platform.domain.errors import ConfigError
@@ -12,7 +12,7 @@ from al_platform.progress import progress
 from al_platform.stages import DataClass, class_of
 from al_platform.storage.audit_log import Committed, committed_entry
 from al_platform.storage.commit_log import StageKey
-from al_platform.storage.store import Store, open_store
+from al_platform.stores import Stores as EnvironmentStores
 
 _PARALLEL_READS = 8
 _Asked = TypeVar("_Asked")
@@ -54,16 +54,14 @@ class StoredAttempt:
 
 
 @dataclass(frozen=True)
-class Stores:
+class Stores(EnvironmentStores):
     """The stores of an environment.
 
     Attributes:
         families: The families whose part of them is looked at.
-        by_class: The store of each class of data.
     """
 
     families: tuple[str, ...]
-    by_class: Mapping[DataClass, Store]
 
     @classmethod
     def of(cls, loader: FamilyConfigLoader) -> "Stores":
@@ -77,8 +75,7 @@ class Stores:
                 f"Asked to look after the stores from within the experiment {experiment!r}, which only reads them. "
                 f"Give the environment without it, by --env or globals.yml."
             )
-        classes: tuple[DataClass, ...] = get_args(DataClass)
-        return cls(tuple(loader.families), {name: open_store(loader.root(name)) for name in classes})
+        return cls(EnvironmentStores.of_environment(loader).by_class, tuple(loader.families))
 
     def paths(self, data_class: DataClass, family: str) -> list[str]:
         """Return all files of a family in this class of data; a root may be shared by several."""

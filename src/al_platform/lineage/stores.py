@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 from al_platform.config import FamilyConfigLoader
 from al_platform.domain.errors import ConfigError
 from al_platform.stages import DataClass, class_of
 from al_platform.storage.store import Store, is_local, open_store
+from al_platform.stores import CLASSES
+from al_platform.stores import Stores as EnvironmentStores
 
 _EXPERIMENTS = "experiments"
-CLASSES: tuple[DataClass, ...] = get_args(DataClass)
 
 
 @dataclass(frozen=True)
@@ -24,26 +24,20 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Stores:
+class Stores(EnvironmentStores):
     """Where everything of an environment, or of one of its experiments, is read.
 
     Attributes:
-        by_class: The store of each class of data.
         written: The stores that hold its own files, with the classes of data in each. Classes may share a root.
     """
 
-    by_class: Mapping[DataClass, Store]
     written: tuple[tuple[Store, tuple[DataClass, ...]], ...]
 
     @classmethod
     def of(cls, loader: FamilyConfigLoader) -> "Stores":
         """Return the stores that the configuration names."""
-        by_class = {name: open_store(loader.root(name)) for name in CLASSES}
+        by_class = EnvironmentStores.of_environment(loader).by_class
         return cls(by_class, _one_a_root(by_class))
-
-    def holding(self, path: str) -> Store:
-        """Return the store that a path of a manifest lies in."""
-        return self.by_class[class_of(path)]
 
     def places(self) -> Iterator[Place]:
         """Yield every file, each once."""

@@ -22,9 +22,9 @@ from al_platform.rebuild.comparison import (
 )
 from al_platform.rebuild.record import Record, find_record
 from al_platform.rebuild.replay import Replay, Replayed, model_folder
-from al_platform.rebuild.stores import Stores
 from al_platform.storage.commit_log import file_sha256
 from al_platform.storage.store import Store, temporary_folder
+from al_platform.stores import Stores
 
 _PARQUET = ".parquet"
 
@@ -50,7 +50,7 @@ def rebuild_model(
         StoreError: The record is incomplete, or something that the runs read is missing or was changed.
     """
     _require_empty(keep)
-    stores = Stores.of_project(loader)
+    stores = Stores.of_environment(loader)
     record = find_record(stores, loader.families, model)
     judged = _recorded_figures(stores, record)
     with temporary_folder() as folder:
@@ -134,7 +134,7 @@ def _compare_dataset(
 
 
 def _compare_weights(stores: Stores, record: Record, rebuilt: Model) -> WeightsComparison:
-    folder = _model_folder(stores.models, record.family, record.model_digest)
+    folder = _model_folder(stores.by_class["models"], record.family, record.model_digest)
     stored = directory_digest(folder) if folder is not None else None
     if rebuilt.digest == record.model_digest and stored in {None, rebuilt.digest}:
         return WeightsComparison(status="equal", recorded=record.model_digest, rebuilt=rebuilt.digest, stored=stored)

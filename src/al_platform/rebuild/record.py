@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from al_platform.catalog.formats import format_named
 from al_platform.catalog.outputs import read_output
 from al_platform.domain.errors import ConfigError, StoreError, known_names
-from al_platform.rebuild.stores import Stores, require_files
+from al_platform.rebuild.inputs import require_files
 from al_platform.storage.commit_log import (
     Entry,
     File,
@@ -16,6 +16,7 @@ from al_platform.storage.commit_log import (
     entries,
     read_manifest,
 )
+from al_platform.stores import Stores
 
 _SHOWN = 12  # digits of a digest
 

@@ -13,18 +13,18 @@ from pydantic import ValidationError
 
 from al_platform.catalog import AllCycles, Champion, ImportedLabels, NewestBefore, SealedBatches, StageOutput
 from al_platform.catalog.champion import ChampionEntry, load_model
-from al_platform.catalog.formats import read_parquet
-from al_platform.catalog.history import one_after_another
-from al_platform.catalog.labels import read_labels
+from al_platform.catalog.history import with_cycle
 from al_platform.catalog.outputs import StoreDataset
+from al_platform.catalog.stored_table import table_of_files
 from al_platform.domain.errors import ConfigError, StoreError
 from al_platform.parameters import FamilyParameters
 from al_platform.pipeline_registry import instantiate
-from al_platform.rebuild.stores import Stores, locate
+from al_platform.rebuild.inputs import locate
 from al_platform.stages import STAGE
 from al_platform.storage.commit_log import Manifest, Output, StageKey
 from al_platform.storage.run import Run
 from al_platform.storage.store import Store, open_store
+from al_platform.stores import Stores
 
 OUTSIDE = "platform"
 PARAMETER = "params:"
@@ -112,7 +112,7 @@ class Replay:
             return self._dataset(name)
         located = locate(self._stores, recorded)
         self._erased += located.erased
-        data = read_files(self._dataset(name), located.files, self._stores.models)
+        data = read_files(self._dataset(name), located.files, self._stores.by_class["models"])
         return MemoryDataset(data, copy_mode="assign")
 
 
@@ -144,14 +144,9 @@ def read_files(dataset: StoreDataset, files: Mapping[str, Path], models: Store) 
     """
     match dataset:
         case AllCycles():
-            return one_after_another(
-                {_cycle(path): dataset.format.load(files[path]) for path in files}, dataset.empty()
-            )
-        case SealedBatches():
-            tables = {_cycle(path): read_parquet(files[path]) for path in files}
-            return one_after_another(tables, dataset.schema.empty_table())
-        case ImportedLabels():
-            return read_labels(files.values())
+            return table_of_files(files, with_cycle(dataset.empty().schema))
+        case SealedBatches() | ImportedLabels():
+            return table_of_files(files, dataset.schema)
         case Champion():
             return _champion(dataset.family, files, models)
         case NewestBefore() if not files:
@@ -165,10 +160,6 @@ def read_files(dataset: StoreDataset, files: Mapping[str, Path], models: Store) 
 def model_folder(family: str, digest: str) -> str:
     """Return where a model lies below the root of models."""
     return f"{family}/by_digest/{digest}"
-
-
-def _cycle(path: str) -> str:
-    return path.split("/")[1]
 
 
 def _champion(family: str, files: Mapping[str, Path], models: Store) -> Any:

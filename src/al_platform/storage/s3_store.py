@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from al_platform.domain.errors import ConfigError, StoreError
 from al_platform.storage.store import Leftover
@@ -45,7 +46,6 @@ class S3Store:
         self._bucket, self._prefix = bucket_and_prefix(root)
         self.root = f"s3://{self._bucket}/{self._prefix}".rstrip("/")
         self._given_client = client
-        self._copies: dict[str, Path] = {}
 
     def read(self, path: str) -> bytes:
         with self._asking("read", path, "s3:GetObject"):
@@ -148,6 +148,10 @@ class S3Store:
     def _client(self) -> Any:
         return self._given_client or _client(tuple(sorted(_aws_settings().items())))
 
+    @property
+    def _copies(self) -> dict[str, Path]:
+        return _known_copies(self.root, self._client)
+
     def _key(self, path: str) -> str:
         return f"{self._prefix}/{path}".strip("/")
 
@@ -176,7 +180,7 @@ class S3Store:
         target = self._copy_path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         # A reader of the same process must never meet half a copy.
-        partial = target.with_name(f"{target.name}.part")
+        partial = target.with_name(f"{target.name}.{uuid4().hex}.part")
         with self._asking("read", path, "s3:GetObject"):
             self._client.download_file(self._bucket, self._key(path), str(partial))
         partial.replace(target)
@@ -196,7 +200,7 @@ class S3Store:
             copy.unlink(missing_ok=True)
 
     def _copy_path(self, path: str) -> Path:
-        return _copies() / self._bucket / self._key(path)
+        return _copies(self._client) / self._bucket / self._key(path)
 
     def _delete(self, objects: Sequence[dict[str, str]]) -> None:
         for start in range(0, len(objects), 1000):
@@ -288,7 +292,13 @@ def _client(settings: tuple[tuple[str, str], ...]) -> Any:
 
 
 @cache
-def _copies() -> Path:
+def _known_copies(root: str, client: Any) -> dict[str, Path]:
+    # Shared by all stores of a root: each dataset opens its own, and none should fetch what another one has.
+    return {}
+
+
+@cache
+def _copies(client: Any) -> Path:
     folder = tempfile.TemporaryDirectory(prefix="al-platform-s3-")
     _open_folders.append(folder)
     return Path(folder.name)

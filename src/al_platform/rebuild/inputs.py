@@ -1,46 +1,14 @@
-"""The stores of a project, and recorded files found in them."""
+"""Recorded files, found in the stores again."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
-from al_platform.config import FamilyConfigLoader
 from al_platform.domain.errors import StoreError
-from al_platform.stages import STAGE, STAGES, DataClass, class_of
 from al_platform.storage.commit_log import File, Input, Manifest, file_sha256
 from al_platform.storage.erasures import accepts
-from al_platform.storage.store import Store, open_store
-
-
-@dataclass(frozen=True)
-class Stores:
-    """The stores of every class of data that a stage commits to or reads.
-
-    Attributes:
-        by_class: One store a class.
-    """
-
-    by_class: Mapping[DataClass, Store]
-
-    @classmethod
-    def of_project(cls, loader: FamilyConfigLoader) -> "Stores":
-        """Return the stores that the configuration names."""
-        classes = {"traffic", *(stage.data_class for stage in STAGES)}
-        return cls({data_class: open_store(loader.root(data_class)) for data_class in sorted(classes)})
-
-    def of_stage(self, stage: str) -> Store:
-        """Return the store to which the stage commits."""
-        return self.by_class[STAGE[stage].data_class]
-
-    def holding(self, path: str) -> Store:
-        """Return the store that holds ``path``."""
-        return self.by_class[class_of(path)]
-
-    @cached_property
-    def models(self) -> Store:
-        """The store of models."""
-        return self.by_class["models"]
+from al_platform.storage.store import Store
+from al_platform.stores import Stores
 
 
 @dataclass(frozen=True)
