@@ -43,7 +43,7 @@ def roots_of(project, env, **parameters):
 
 def stores_of(dataset):
     parts = vars(dataset).values() if isinstance(dataset, StoreDataset) else ()
-    return [part for part in parts if hasattr(part, "root")]
+    return [part for part in parts if hasattr(part, "root") and hasattr(part, "list")]
 
 
 def test_every_environment_that_ships_is_walked():

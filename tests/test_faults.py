@@ -74,6 +74,7 @@ def test_an_exception_in_any_node_is_repaired_by_running_again(begun, month, qua
         project.run(job, hooks=(FailAt(node),))
     project.run(job)
     assert project.state() == {"monthly": month, "quarterly": quarter}[job].state()
+    assert is_sound(project)
 
 
 def test_a_broken_family_does_not_keep_the_others_from_their_result(project):
@@ -146,5 +147,6 @@ def test_a_store_that_became_read_only_says_so_and_reads(project, month, quarter
         subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
         project.run("quarterly")
         assert project.state() == quarter.state()
+        assert is_sound(project)
     finally:
         subprocess.run(["umount", disk], check=True)

@@ -19,7 +19,7 @@ from al_platform.governance.cli import governance
 from al_platform.health.cli import audit, doctor
 from al_platform.lineage.cli import erase, lineage
 from al_platform.rebuild.cli import rebuild
-from al_platform.storage.redaction import redact, redact_error
+from al_platform.storage.redaction import redact
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,9 +65,6 @@ def _without_traceback(callback: Any) -> Any:
             return callback(*args, **kwargs)
         except AlPlatformError as error:
             raise click.ClickException(redact(str(error))) from error
-        except Exception as error:
-            redact_error(error)
-            raise
 
     return call
 
@@ -76,8 +73,11 @@ cli.add_command(_run_command())
 
 
 @cli.group(name="al", cls=UserErrors)
-def al() -> None:
+@click.option("--experiment", default=None, metavar="NAME", help="Look at this experiment instead of production.")
+@click.pass_context
+def al(context: click.Context, experiment: str | None) -> None:
     """See where the loop stands, bring your own data in, and answer for what is stored."""
+    context.meta["al_platform.experiment"] = experiment
 
 
 for command in (audit, doctor, erase, governance, lineage, rebuild):

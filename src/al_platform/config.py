@@ -10,7 +10,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kedro.config import OmegaConfigLoader
+import yaml
+from kedro.config import MissingConfigException, OmegaConfigLoader
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,7 +21,7 @@ from al_platform.domain.errors import ConfigError, known_names
 from al_platform.families import parse_families
 from al_platform.sources import SourceOptions
 from al_platform.stages import DataClass
-from al_platform.storage.store import Root, is_local
+from al_platform.storage.store import LOCAL, VOLUMES, Root, is_local
 
 _DEFAULTS = "family_defaults"
 _EXPERIMENT = "experiment"
@@ -139,8 +140,22 @@ class FamilyConfigLoader(OmegaConfigLoader):
         anchor = self.validated_globals.audit_anchor
         return self._absolute(anchor) if anchor else None
 
+    def all_credentials(self) -> list[Any]:
+        """Return the content of every ``credentials.yml``: of the environment, and of ``conf/local`` in any case."""
+        # Kedro reads conf/local only where no other environment is named; what lies there is secret all the same.
+        local = sorted(Path(self.conf_source).glob("local/**/credentials*"))
+        found = [yaml.safe_load(file.read_text()) for file in local if file.suffix in (".yml", ".yaml")]
+        try:
+            return [*found, self["credentials"]]
+        except MissingConfigException:
+            return found
+
     def _absolute(self, root: str) -> str:
-        return str(self._project() / root) if is_local(root) else root
+        if not is_local(root):
+            return root
+        path = str(self._project() / root)
+        # On macOS a project on another disk lies below /Volumes too.
+        return f"{LOCAL}{path}" if path.startswith(VOLUMES) else path
 
     def __getitem__(self, key: str) -> Any:
         """Return the configuration of this kind; parameters merged per family and validated."""

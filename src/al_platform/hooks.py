@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import yaml
-from kedro.config import MissingConfigException
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline.node import Node
 
@@ -32,7 +30,7 @@ class ConfigurationHooks:
     def after_context_created(self, context: Any) -> None:
         """Leave the family names for the pipeline registry, and validate every parameter."""
         loader = context.config_loader
-        redaction.configure(_credentials(loader))
+        redaction.configure(loader.all_credentials())
         families.configure(loader.families)
         _ = loader["parameters"]
 
@@ -170,13 +168,3 @@ class ReportHooks:
 
 def _opened(root: str | None) -> Store | None:
     return open_store(root) if root else None
-
-
-def _credentials(loader: Any) -> list[Any]:
-    # Kedro reads conf/local only where no other environment is named; what lies there is secret all the same.
-    local = sorted(Path(loader.conf_source).glob("local/**/credentials*"))
-    found = [yaml.safe_load(file.read_text()) for file in local if file.suffix in (".yml", ".yaml")]
-    try:
-        return [*found, loader["credentials"]]
-    except MissingConfigException:
-        return found

@@ -86,6 +86,7 @@ def test_a_server_that_dies_under_a_run_loses_nothing_that_was_committed(undistu
         assert project.state() == committed
         project.run(job)
         assert project.state() == undisturbed[job]
+        assert is_sound(project)
 
 
 def killing(server, upload):
@@ -162,3 +163,4 @@ def test_a_clock_that_was_moved_back_changes_no_order(begun, undisturbed, monkey
     assert project.head("topics", "training").started_at.startswith("1999")
     assert project.log_numbers("topics", "training") == [1, 2]
     assert project.status()["champion"] == undisturbed["quarterly"]["topics/champion"][0][1]
+    assert is_sound(project)

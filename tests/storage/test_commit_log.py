@@ -1,3 +1,5 @@
+from hashlib import sha256
+
 import pytest
 
 from al_platform.domain.errors import CommitConflictError, StoreError
@@ -11,9 +13,20 @@ KEY = StageKey("topics", "2026-10", "scoring")
 
 
 def commit(store, manifest):
-    """Commit as a run does that began just now."""
+    """Write the outputs and commit, as a run does that began just now."""
     key = StageKey(manifest.family, manifest.cycle, manifest.stage)
+    for output in manifest.outputs.values():
+        store.write(output.path, CONTENTS[output.sha256])
     return committed(store, manifest, commit_log.log_length(store, key))
+
+
+CONTENTS: dict[str, bytes] = {}
+
+
+def output(path: str, content: str) -> Output:
+    digest = sha256(content.encode()).hexdigest()
+    CONTENTS[digest] = content.encode()
+    return Output(path=path, sha256=digest, size=len(content))
 
 
 @pytest.fixture
@@ -27,7 +40,7 @@ def manifest(run_id: str, content: str, key: StageKey = KEY, ended_at: str = "20
         cycle=key.cycle,
         stage=key.stage,
         run_id=run_id,
-        outputs={"predictions": Output(path=f"{key.attempt(run_id)}/predictions.parquet", sha256=content, size=1)},
+        outputs={"predictions": output(f"{key.attempt(run_id)}/predictions.parquet", content)},
         started_at=ended_at,
         ended_at=ended_at,
     )
@@ -61,7 +74,7 @@ def test_of_two_runs_at_the_same_stage_the_second_to_commit_is_told_who_won(stor
     commit(store, manifest("run-1", "a"))
     first, second = Run("run-2"), Run("run-3")
     for run, content in ((first, "b"), (second, "c")):
-        run.attempt(KEY, store).outputs["predictions"] = Output(path="x", sha256=content, size=1)
+        run.attempt(KEY, store).outputs["predictions"] = output("x", content)
     first.commit(KEY, {})
     with pytest.raises(CommitConflictError, match="run-2"):
         second.commit(KEY, {})
@@ -71,7 +84,8 @@ def test_of_two_runs_at_the_same_stage_the_second_to_commit_is_told_who_won(stor
 def test_of_two_runs_with_the_same_result_the_second_adds_nothing(store):
     first, second = Run("run-1"), Run("run-2")
     for run in (first, second):
-        run.attempt(KEY, store).outputs["predictions"] = Output(path="x", sha256="same", size=1)
+        run.attempt(KEY, store).outputs["predictions"] = output("x", "same")
+    store.write("x", b"same")
     assert first.commit(KEY, {}).number == 1
     assert second.commit(KEY, {}) is None
     assert commit_log.log_length(store, KEY) == 1
@@ -111,3 +125,58 @@ def test_history_holds_the_head_of_each_cycle_oldest_first(store):
         "2026-11": "run-b",
     }
     assert list(history(store, "topics", "scoring")) == ["2026-10", "2026-11"]
+
+
+def test_a_committed_output_that_is_gone_is_written_again_by_a_run_with_the_same_result(store):
+    commit(store, manifest("run-1", "a"))
+    store.remove(KEY.attempt("run-1"))
+    entry = commit(store, manifest("run-2", "a"))
+    assert entry.number == 2
+    assert store.read(head(store, KEY).outputs["predictions"].path) == b"a"
+
+
+def test_a_committed_output_that_was_changed_is_written_again_by_a_run_with_the_same_result(store):
+    commit(store, manifest("run-1", "a"))
+    store.write(head(store, KEY).outputs["predictions"].path, b"changed")
+    commit(store, manifest("run-2", "a"))
+    assert store.read(head(store, KEY).outputs["predictions"].path) == b"a"
+
+
+class Unanswering(LocalStore):
+    """A store that takes a log entry and breaks off before it answers; and is away for as many requests after it."""
+
+    def __init__(self, root, away_for):
+        super().__init__(root)
+        self.away_for = away_for
+        self.is_away = False
+
+    def create(self, path, data):
+        super().create(path, data)
+        if "/log/" in path:
+            self.is_away = self.away_for > 0
+            raise StoreError("the server does not answer")
+
+    def exists(self, path):
+        if self.is_away:
+            self.away_for -= 1
+            self.is_away = self.away_for > 0
+            raise StoreError("the server does not answer")
+        return super().exists(path)
+
+
+def test_an_entry_whose_answer_never_came_is_found_when_it_is_read_back(tmp_path):
+    store = Unanswering(tmp_path, away_for=0)
+    assert commit(store, manifest("run-1", "a")).number == 1
+    assert head(store, KEY).run_id == "run-1"
+
+
+def test_an_attempt_whose_fate_is_unknown_is_not_removed(tmp_path):
+    store = Unanswering(tmp_path, away_for=1)
+    run = Run("run-1")
+    run.attempt(KEY, store).outputs["predictions"] = output(f"{KEY.attempt('run-1')}/p.parquet", "a")
+    store.write(f"{KEY.attempt('run-1')}/p.parquet", b"a")
+    with pytest.raises(StoreError, match="does not answer"):
+        run.commit(KEY, {})
+    assert run.uncommitted() == []
+    run.discard(KEY)
+    assert store.read(head(store, KEY).outputs["predictions"].path) == b"a"

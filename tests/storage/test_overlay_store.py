@@ -57,3 +57,13 @@ def test_a_root_of_two_places_opens_as_an_experiment(tmp_path, base):
     store = open_store({"base": str(tmp_path / "base"), "own": str(tmp_path / "own")})
     assert store.read("log/000001.json") == b"production"
     assert store.root == str(tmp_path / "own")
+
+
+def test_a_log_that_an_experiment_has_gone_on_with_stays_its_own(overlay, base):
+    overlay.create("topics/log/000003.json", b"experiment")
+    for number in (1, 2, 3, 4):
+        base.write(f"topics/log/00000{number}.json", b"production")
+    assert overlay.list("topics/log") == [f"topics/log/00000{number}.json" for number in (1, 2, 3)]
+    overlay.create("topics/log/000004.json", b"experiment")
+    assert overlay.read("topics/log/000004.json") == b"experiment"
+    assert base.read("topics/log/000004.json") == b"production"

@@ -105,10 +105,29 @@ def test_a_root_without_a_bucket_is_refused(root):
         open_store(root)
 
 
-def test_credentials_in_a_root_are_refused_and_not_repeated():
-    with pytest.raises(ConfigError) as refused:
-        open_store("s3://AKIAEXAMPLE:very-secret@bucket/prefix")
+@pytest.mark.parametrize("secret", ["very-secret", "very-secret/with/slashes"])
+def test_credentials_in_a_root_are_refused_and_not_repeated(secret):
+    with pytest.raises(ConfigError, match="holds credentials") as refused:
+        open_store(f"s3://AKIAEXAMPLE:{secret}@bucket/prefix")
     assert "very-secret" not in str(refused.value)
+
+
+def test_a_folder_that_somebody_made_in_a_console_is_no_file(store, client, bucket):
+    client.put_object(Bucket=bucket, Key="some/prefix/log/", Body=b"")
+    store.write("log/000001.json", b"1")
+    assert store.list("log") == ["log/000001.json"]
+
+
+def test_a_server_that_ignores_the_condition_of_a_write_is_refused(client, bucket):
+    class Ignoring:
+        def __getattr__(self, name):
+            return getattr(client, name)
+
+        def put_object(self, IfNoneMatch=None, **request):  # noqa: N803  boto3's own name
+            return client.put_object(**request)
+
+    with pytest.raises(StoreError, match="ignores If-None-Match"):
+        S3Store(f"s3://{bucket}", Ignoring()).create("log/000001.json", b"ours")
 
 
 def test_only_the_present_version_outlives_an_erasure(client, bucket):

@@ -1,14 +1,16 @@
 """The audit log: a line for every production write, chained by SHA-256, each a file that is created, never replaced.
 
 A line is written before what it announces, so that no commit can lack one; a run that is killed in between leaves a
-line without a commit, which is no error. The chain shows a line that was changed or taken out. That its end was cut
-off, or all of it written anew, shows only against an anchor: the number and digest of a line, held in another store.
+line without a commit, which is no error: the run's record tells it from a commit that somebody took away. The chain
+shows a line that was changed or taken out. That its end was cut off, or all of it written anew, shows only against an
+anchor: the number and digest of a line, held in another store.
 """
 
+import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import groupby
@@ -20,10 +22,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from al_platform.domain.errors import ConfigError, StoreError
 from al_platform.progress import progress
 from al_platform.storage.commit_log import Entry, StageKey, to_json
+from al_platform.storage.erasures import FOLDER as ERASURES
+from al_platform.storage.run_record import is_done
 from al_platform.storage.store import Store
+
+LOG = logging.getLogger("al_platform")
 
 Subject: TypeAlias = dict[str, str | int | None]
 """What a line is about: names and values."""
+
+Find: TypeAlias = Callable[[str, str], bytes | None]
+"""Returns what lies in the store of a class of data at a path; None where nothing does."""
 
 _FOLDER = "audit"
 _ANCHORS = "anchors"
@@ -71,11 +80,16 @@ class Anchor(_Record):
 
 @dataclass(frozen=True)
 class Committed:
-    """An entry of a stage's or a champion's log, which a line must have announced."""
+    """An entry of a stage's or a champion's log, or a tombstone, which a line must have announced."""
 
     data_class: str
     entry: str
     entry_sha256: str
+
+    @property
+    def is_tombstone(self) -> bool:
+        """Whether it is a tombstone of an erasure."""
+        return self.entry.startswith(f"{ERASURES}/")
 
 
 @dataclass(frozen=True)
@@ -84,13 +98,14 @@ class Finding:
 
     Attributes:
         kind: ``tampered``: a line is not what it was; ``missing``: a line is gone; ``rewritten``: a line is not the one
-            that was anchored; ``unannounced``: a commit without a line.
+            that was anchored; ``unannounced``: a commit or tombstone without a line; ``vanished``: one that a line
+            announces and that is not there, though nothing says that it was never made.
         path: The file, below its root.
         detail: What was found.
         remedy: What to do.
     """
 
-    kind: Literal["tampered", "missing", "rewritten", "unannounced"]
+    kind: Literal["tampered", "missing", "rewritten", "unannounced", "vanished"]
     path: str
     detail: str
     remedy: str
@@ -104,15 +119,18 @@ class Verification:
         findings: In the order of the log, then of the commits.
         lines: How many there are.
         anchors: How many there are; None without an anchor store.
-        commits: How many log entries were checked.
-        announced_only: Lines that announce a log entry which is not there.
+        commits: How many log entries and tombstones were checked.
+        announced_only: Those that a line announces and that were never made: the run failed or was killed, or another
+            one came first. Each below its class of data.
+        notes: What else to know.
     """
 
     findings: tuple[Finding, ...]
     lines: int
     anchors: int | None
     commits: int
-    announced_only: int
+    announced_only: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,6 +154,11 @@ class AuditLog:
         self._actor = actor
         self._anchor = anchor
         self._head: _Head | None = None
+
+    @property
+    def has_anchor(self) -> bool:
+        """Whether there is a place outside where the head is held."""
+        return self._anchor is not None
 
     def record(self, action: str, subject: Subject) -> AuditLine:
         """Add a line, and return it. Call this before the write that it announces.
@@ -181,6 +204,19 @@ class AuditLog:
         return anchor
 
 
+def anchor_quietly(audit: AuditLog) -> None:
+    """Hold the log's head outside, where there is a place for it, at the end of what was recorded.
+
+    What was done stands all the same, so that a place that cannot be written to is only logged.
+    """
+    if not audit.has_anchor:
+        return
+    try:
+        audit.anchor_head()
+    except (OSError, StoreError) as error:
+        LOG.warning("The head of the audit log is not held outside yet; the next run does it. %s", error)
+
+
 def commit_subject(data_class: str, key: StageKey, entry: Entry) -> Subject:
     """Return what the line says that announces ``entry`` of a stage's log."""
     path = f"{key.prefix}/log/{entry.number:06d}.json"
@@ -197,12 +233,12 @@ def commit_subject(data_class: str, key: StageKey, entry: Entry) -> Subject:
 
 
 def entry_subject(data_class: str, path: str, data: bytes) -> Subject:
-    """Return the part of a subject that announces a log entry: where it will lie, and what its bytes hash to."""
+    """Return the part of a subject that announces a log entry or tombstone: where it will lie, what it hashes to."""
     return {"data_class": data_class, "entry": path, "entry_sha256": _sha256(data)}
 
 
 def committed_entry(data_class: str, path: str, data: bytes) -> Committed:
-    """Return a log entry that is there as what a line must have announced."""
+    """Return a log entry or tombstone that is there as what a line must have announced."""
     return Committed(data_class, path, _sha256(data))
 
 
@@ -219,13 +255,16 @@ def last_lines(store: Store, count: int) -> list[AuditLine]:
     return [line for line in lines.values() if line is not None]
 
 
-def verify(store: Store, anchor: Store | None, committed: Iterable[Committed]) -> Verification:
+def verify(
+    store: Store, anchor: Store | None, committed: Iterable[Committed], find: Find | None = None
+) -> Verification:
     """Return what is wrong with the log.
 
     Args:
         store: Root of the logs.
         anchor: Where its head is held outside; without it a log that was cut off or written anew is not noticed.
-        committed: Every log entry that is in the stores.
+        committed: Every log entry and tombstone that is in the stores.
+        find: Looks again for one that was not among them: it may have been made since.
     """
     # In this order: a line is there before its commit and before its anchor.
     entries = list(committed)
@@ -233,18 +272,21 @@ def verify(store: Store, anchor: Store | None, committed: Iterable[Committed]) -
     files = dict(_read_all(store))
     lines = {number: _parsed(number, data) for number, data in files.items()}
     last = max([*files, *(number for number, _ in anchored)], default=0)
+    announced = _announced(lines.values())
+    absent = _Absent.of(store, announced, entries, find)
     findings = [
         *_missing(files, last),
         *_altered(files, lines),
         *_rewritten(files, lines, anchored),
-        *_unannounced(entries, lines.values()),
+        *_unannounced(entries, announced),
+        *(_vanished(lost, announced[lost]) for lost in absent.lost),
     ]
     return Verification(
         findings=tuple(findings),
         lines=len(files),
         anchors=len(anchored) if anchor else None,
         commits=len(entries),
-        announced_only=len(_announced(lines.values()) - set(entries)),
+        announced_only=tuple(f"{never.data_class}/{never.entry}" for never in absent.never_made),
     )
 
 
@@ -348,22 +390,109 @@ def _rewritten(
             )
 
 
-def _unannounced(entries: Iterable[Committed], lines: Iterable[AuditLine | None]) -> Iterator[Finding]:
-    announced = _announced(lines)
+def _unannounced(entries: Iterable[Committed], announced: Mapping[Committed, AuditLine]) -> Iterator[Finding]:
     for entry in entries:
-        if entry not in announced:
+        if _anywhere(entry) not in announced:
+            what = "tombstone" if entry.is_tombstone else "entry"
             yield Finding(
                 "unannounced",
                 entry.entry,
-                f"no line announces this entry of the {entry.data_class} with SHA-256 {entry.entry_sha256[:12]}",
-                "It was written past this program or changed since: ask who may write there, and restore it or roll "
-                "back to the entry before.",
+                f"no line announces this {what} of the {entry.data_class} with SHA-256 {entry.entry_sha256[:12]}",
+                _FORGED if entry.is_tombstone else _PAST_US,
             )
 
 
-def _announced(lines: Iterable[AuditLine | None]) -> set[Committed]:
-    subjects = [line.subject for line in lines if line is not None and "entry" in line.subject]
-    return {Committed(*(str(subject.get(name)) for name in _ANNOUNCES)) for subject in subjects}
+_PAST_US = (
+    "It was written past this program or changed since: ask who may write there, and restore it or roll back to the "
+    "entry before."
+)
+_FORGED = (
+    "It was written past this program or changed since, and readers accept changed files because of it: ask who may "
+    "write there, compare the files that it names with a backup, and restore them."
+)
+
+
+@dataclass(frozen=True)
+class _Absent:
+    """What lines announce and is not there: it was never made, or it is lost."""
+
+    never_made: tuple[Committed, ...]
+    lost: tuple[Committed, ...]
+
+    @classmethod
+    def of(
+        cls, logs: Store, announced: Mapping[Committed, AuditLine], entries: Iterable[Committed], find: Find | None
+    ) -> "_Absent":
+        there = {_anywhere(entry) for entry in entries}
+        there |= set(_found_now([entry for entry in announced if entry not in there], find))
+        absent = [entry for entry in announced if entry not in there]
+        never_made = {entry for entry in absent if _was_never_made(logs, entry, announced, there)}
+        return cls(tuple(sorted(never_made, key=_place)), tuple(entry for entry in absent if entry not in never_made))
+
+
+def _found_now(absent: Iterable[Committed], find: Find | None) -> Iterator[Committed]:
+    for entry in absent if find else ():
+        if find and (data := find(entry.data_class, entry.entry)) is not None:
+            yield _anywhere(committed_entry(entry.data_class, entry.entry, data))
+
+
+def _was_never_made(
+    logs: Store, entry: Committed, announced: Mapping[Committed, AuditLine], there: Set[Committed]
+) -> bool:
+    """Return whether something says that what a line announces was never made."""
+    line = announced[entry]
+    rivals = [other for other in there if _place(other) == _place(entry) and other in announced]
+    run_id = line.subject.get("run_id")
+    if run_id is None:
+        return bool(rivals)
+    if any(_has_equal_outputs(announced[rival], line) for rival in rivals):
+        return True
+    # What fails or is killed in the middle of a commit goes no further with its family.
+    return not _is_followed(line, announced) and not is_done(logs, str(run_id))
+
+
+def _has_equal_outputs(line: AuditLine, other: AuditLine) -> bool:
+    outputs = line.subject.get("outputs_digest")
+    return outputs is not None and outputs == other.subject.get("outputs_digest")
+
+
+def _is_followed(line: AuditLine, announced: Mapping[Committed, AuditLine]) -> bool:
+    """Return whether the same run announced more of the same family afterwards."""
+    of_family = (later for later in announced.values() if _family(later) == _family(line))
+    run_id = line.subject.get("run_id")
+    return any(later.number > line.number and later.subject.get("run_id") == run_id for later in of_family)
+
+
+def _family(line: AuditLine) -> str:
+    return str(line.subject["entry"]).partition("/")[0]
+
+
+def _place(entry: Committed) -> tuple[str, str]:
+    return entry.data_class, entry.entry
+
+
+def _vanished(entry: Committed, line: AuditLine) -> Finding:
+    run_id = line.subject.get("run_id")
+    why = f"though run {run_id} got past it" if run_id else "and no run's record tells why"
+    return Finding(
+        "vanished",
+        entry.entry,
+        f"line {line.number} ({line.action}, by {line.actor}) announces it with SHA-256 {entry.entry_sha256[:12]}, but "
+        f"it is not there, {why}",
+        "Restore it from a former version of the object or a backup, and ask who may delete there. If a command was "
+        "interrupted before it was done, run it again.",
+    )
+
+
+def _announced(lines: Iterable[AuditLine | None]) -> dict[Committed, AuditLine]:
+    """Return what lines announce, each with its newest line."""
+    announcing = [line for line in lines if line is not None and "entry" in line.subject]
+    return {_anywhere(Committed(*(str(line.subject.get(name)) for name in _ANNOUNCES))): line for line in announcing}
+
+
+def _anywhere(entry: Committed) -> Committed:
+    # Every root that an erasure changes holds the same tombstone: a line for one of them announces all.
+    return replace(entry, data_class="erasures") if entry.is_tombstone else entry
 
 
 _ANNOUNCES = ("data_class", "entry", "entry_sha256")

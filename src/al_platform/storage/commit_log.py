@@ -219,7 +219,7 @@ def commit(store: Store, manifest: Manifest, base: int, announce: Announce | Non
     key = StageKey(manifest.family, manifest.cycle, manifest.stage)
     folder = f"{key.prefix}/log"
     newest = newest_entry(store, key)
-    if newest and newest.outputs_digest == manifest.outputs_digest:
+    if newest and newest.outputs_digest == manifest.outputs_digest and is_whole(store, newest):
         store.remove(key.attempt(manifest.run_id))
         return None
     if newest and newest.number != base:
@@ -241,7 +241,26 @@ def commit(store: Store, manifest: Manifest, base: int, announce: Announce | Non
         append(store, folder, entry.number, to_json(entry))
     except FileExistsError:
         return _settle_race(store, key, folder, entry)
+    except (StoreError, OSError):
+        # The answer may be all that was lost.
+        if not _is_ours(store, folder, entry):
+            raise
     return entry
+
+
+def is_whole(store: Store, entry: Entry) -> bool:
+    """Return whether what an entry points to is there and is what it was: only then need nothing be written again."""
+    try:
+        manifest = read_manifest(store, entry)
+    except StoreError:
+        return False
+    files = ((store.local(output.path), output) for output in manifest.outputs.values())
+    return all(file.is_file() and file_sha256(file) == output.sha256 for file, output in files)
+
+
+def _is_ours(store: Store, folder: str, ours: Entry) -> bool:
+    path = f"{folder}/{ours.number:06d}.json"
+    return store.exists(path) and store.read(path) == to_json(ours)
 
 
 def _settle_race(store: Store, key: StageKey, folder: str, ours: Entry) -> Entry | None:
@@ -249,7 +268,7 @@ def _settle_race(store: Store, key: StageKey, folder: str, ours: Entry) -> Entry
     theirs = Entry.model_validate_json(store.read(f"{folder}/{ours.number:06d}.json"))
     if theirs.run_id == ours.run_id:
         return theirs
-    if theirs.outputs_digest == ours.outputs_digest:
+    if theirs.outputs_digest == ours.outputs_digest and is_whole(store, theirs):
         store.remove(key.attempt(ours.run_id))
         return None
     raise _conflict(key, theirs)

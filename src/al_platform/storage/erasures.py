@@ -5,10 +5,11 @@ before and after, so that readers accept the new bytes in place of those that a 
 killed in between can be finished. Every root of one erasure gets the same tombstone, under the same number.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -20,12 +21,27 @@ FOLDER = "erasures"
 _PARALLEL_READS = 8
 
 
+class FormerVersion(NamedTuple):
+    """What a file was before it was replaced or removed: its path, and the store's name of the version."""
+
+    path: str
+    version: str
+
+
 @runtime_checkable
 class Versioned(Protocol):
-    """A store that keeps what was overwritten."""
+    """A store that may keep what was replaced or removed."""
 
-    def erase_versions(self, path: str) -> int:
-        """Remove every version of the file at ``path`` but the present one; return how many there were."""
+    def former_versions(self) -> Sequence[FormerVersion]:
+        """Return every version of every file but the present ones."""
+        ...
+
+    def read_version(self, former: FormerVersion) -> bytes:
+        """Return the bytes of a version; FileNotFoundError if it is gone."""
+        ...
+
+    def erase_versions(self, former: Sequence[FormerVersion]) -> None:
+        """Remove versions for good; StoreError if one of them must stay, when all others are gone."""
         ...
 
 
@@ -105,9 +121,14 @@ def tombstones(store: Store) -> list[Tombstone]:
         return [_parsed(store, *found) for found in zip(paths, pool.map(store.read, paths), strict=True)]
 
 
+def tombstone_file(tombstone: Tombstone) -> tuple[str, bytes]:
+    """Return where a tombstone lies in its root, and its bytes."""
+    return f"{FOLDER}/{tombstone.number:06d}.json", to_json(tombstone)
+
+
 def create_tombstone(store: Store, tombstone: Tombstone) -> None:
-    """Create a tombstone; FileExistsError if there is one of its number."""
-    store.create(f"{FOLDER}/{tombstone.number:06d}.json", to_json(tombstone))
+    """Create a tombstone, which a line of the audit log has announced; FileExistsError if its number is taken."""
+    store.create(*tombstone_file(tombstone))
 
 
 def accepts(store: Store, path: str, expected: str, found: str) -> bool:

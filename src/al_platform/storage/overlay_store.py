@@ -1,4 +1,7 @@
-"""An experiment's view: production as it is, with the experiment's own results before it."""
+"""An experiment's view: production as it is, with the experiment's own results before it.
+
+A log of which the experiment has an entry goes on from there on its own: what production adds to it later is not seen.
+"""
 
 from pathlib import Path
 
@@ -23,13 +26,18 @@ class OverlayStore:
         return self._own.exists(path) or self._base.exists(path)
 
     def list(self, prefix: str) -> list[str]:
-        return sorted({*self._own.list(prefix), *self._base.list(prefix)})
+        own = self._own.list(prefix)
+        first: dict[str, str] = {}
+        for path in own:
+            folder = path.rpartition("/")[0]
+            first[folder] = min(path, first.get(folder, path))
+        return sorted({*own, *(path for path in self._base.list(prefix) if not _is_hidden(path, first))})
 
     def write(self, path: str, data: bytes) -> None:
         self._own.write(path, data)
 
     def create(self, path: str, data: bytes) -> None:
-        if self._base.exists(path):
+        if path in self.list(path.rpartition("/")[0]):
             raise FileExistsError(path)
         self._own.create(path, data)
 
@@ -42,3 +50,8 @@ class OverlayStore:
 
     def remove(self, prefix: str) -> None:
         self._own.remove(prefix)
+
+
+def _is_hidden(path: str, first: dict[str, str]) -> bool:
+    folder = path.rpartition("/")[0]
+    return folder.endswith("/log") and folder in first and path >= first[folder]

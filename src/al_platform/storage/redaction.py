@@ -1,29 +1,38 @@
 """Secrets are taken out of whatever is kept or shown: logs, manifests, errors.
 
-What counts as secret is known by its name: a variable of the environment, or an entry of ``credentials.yml``, that is
-called key, secret, token or password. What is kept of it is that it was there.
+What counts as secret: the value of a variable of the environment that is called key, secret, token or password, and
+what ``credentials.yml`` holds but places and names. What is kept of it is that it was there.
 """
 
 import logging
 import os
 import re
+import sys
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
 HIDDEN = "***"
 _SECRET_NAME = re.compile(r"key|secret|token|passw|credential|authorization", re.IGNORECASE)
 # Names that match and hold no secret: where a secret lies, or who asks.
-_NO_SECRET_NAME = re.compile(r"_(FILE|PATH|URI|URL|DIR|HOST|REGION|PROFILE|RELATIVE_URI)$", re.IGNORECASE)
+_NO_SECRET_NAME = re.compile(
+    r"(^|_)(file|path|uri|url|dir|host|region|profile|endpoint|port|user|username|bucket)$", re.IGNORECASE
+)
 _SHORTEST = 6  # shorter values ("true", "1") would blot out ordinary text
-# A URL that carries a user and a password, wherever it comes from.
-_IN_URL = re.compile(r"(?<=://)[^\s/@:]+:[^\s/@]+(?=@)")
+# A URL that carries a user, a token or a signature, wherever it comes from.
+_IN_URL = re.compile(r"(?<=://)[^\s/@:]+(:[^\s@]+)?(?=@)")
+_IN_QUERY = re.compile(
+    r"([?&](?:X-Amz-\w+|(?:access_|id_)?token|api_?key|sig(?:nature)?|secret)=)[^&\s\"']+", re.IGNORECASE
+)
 
 _configured: set[str] = set()
 
 
 def configure(credentials: Any) -> None:
-    """Remember the secrets of ``credentials.yml``, where every value counts as one, and guard all handlers of logs."""
+    """Remember the secrets in what ``credentials.yml`` holds, and guard handlers of logs and uncaught errors."""
+    sys.excepthook = _print_redacted
     _configured.clear()
     _configured.update(value for value in _values(credentials) if len(value) >= _SHORTEST)
     for handler in logging.getLogger().handlers:
@@ -36,7 +45,7 @@ def redact(text: str) -> str:
     for secret in sorted(_secrets(), key=len, reverse=True):
         for spelled in {secret, quote(secret, safe="")}:
             text = text.replace(spelled, HIDDEN)
-    return _IN_URL.sub(HIDDEN, text)
+    return _IN_QUERY.sub(rf"\1{HIDDEN}", _IN_URL.sub(HIDDEN, text))
 
 
 def redacted(value: Any) -> Any:
@@ -56,27 +65,9 @@ class RedactingFilter(logging.Filter):
         message = record.getMessage()
         if (shown := redact(message)) != message:
             record.msg, record.args = shown, None
-        if record.exc_info and record.exc_info[1] is not None:
-            redact_error(record.exc_info[1])
+        if record.exc_info and record.exc_info[0] is not None:
+            record.exc_text = redact("".join(traceback.format_exception(*record.exc_info)).rstrip())
         return True
-
-
-def redact_error(error: BaseException) -> None:
-    """Take secrets out of an error's message, and of those that caused it."""
-    for link in _chain(error):
-        if any(isinstance(part, str) and redact(part) != part for part in link.args):
-            link.args = tuple(redact(part) if isinstance(part, str) else part for part in link.args)
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    links = [error]
-    while links:
-        link = links.pop()
-        if id(link) not in seen:
-            seen.add(id(link))
-            yield link
-            links += [other for other in (link.__cause__, link.__context__) if other is not None]
 
 
 def _secrets() -> Iterable[str]:
@@ -88,12 +79,17 @@ def _is_secret_name(name: str) -> bool:
     return bool(_SECRET_NAME.search(name)) and not _NO_SECRET_NAME.search(name)
 
 
+def _print_redacted(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
+    sys.stderr.write(redact("".join(traceback.format_exception(kind, error, at))))
+
+
 def _values(content: Any) -> Iterator[str]:
     if isinstance(content, Mapping):
-        for value in content.values():
-            yield from _values(value)
+        for name, value in content.items():
+            if not _NO_SECRET_NAME.search(str(name)):
+                yield from _values(value)
     elif isinstance(content, list | tuple):
         for value in content:
             yield from _values(value)
-    elif isinstance(content, str):
-        yield content
+    elif isinstance(content, str | int | float) and not isinstance(content, bool):
+        yield str(content)

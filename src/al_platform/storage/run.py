@@ -1,12 +1,12 @@
 """One run's view of the store: what it staged is what it reads; the rest is what was committed."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from al_platform.domain.errors import StoreError
+from al_platform.domain.errors import CommitConflictError, StoreError
 from al_platform.stages import class_of
 from al_platform.storage.audit_log import AuditLog, commit_subject
 from al_platform.storage.commit_log import Entry, Input, Manifest, Output, StageKey, commit, log_length
@@ -24,7 +24,7 @@ class Attempt:
         store: Where the stage commits.
         base: Entries in the stage's log when the attempt began.
         started_at: ISO 8601, UTC.
-        is_committed: Whether this run has committed it.
+        is_committed: Whether this run has committed it, or may have.
     """
 
     store: Store
@@ -51,6 +51,7 @@ class Run:
     environment: Mapping[str, str] = field(default_factory=dict)
     audit: AuditLog | None = None
     _attempts: dict[StageKey, Attempt] = field(default_factory=dict)
+    _after_commit: dict[StageKey, list[Callable[[], None]]] = field(default_factory=dict)
 
     def attempt(self, key: StageKey, store: Store) -> Attempt:
         """Return this run's attempt at a stage, begun now if there is none yet."""
@@ -72,6 +73,10 @@ class Run:
         """Return the stages of which this run has written something that it has not committed."""
         return [key for key, attempt in self._attempts.items() if attempt.outputs and not attempt.is_committed]
 
+    def after_commit(self, key: StageKey, action: Callable[[], None]) -> None:
+        """Call ``action`` once this run has committed the stage."""
+        self._after_commit.setdefault(key, []).append(action)
+
     def commit(self, key: StageKey, parameters: Mapping[str, Any]) -> Entry | None:
         """Commit this run's attempt at a stage; see ``commit_log.commit``."""
         attempt = self._attempts[key]
@@ -88,11 +93,18 @@ class Run:
             started_at=attempt.started_at,
             ended_at=_now(),
         )
-        entry = commit(attempt.store, manifest, attempt.base, self._announce)
+        # Where the store does not answer, the entry may be there: then nothing that it points to may be removed.
         attempt.is_committed = True
+        try:
+            entry = commit(attempt.store, manifest, attempt.base, self._announce)
+        except CommitConflictError:
+            attempt.is_committed = False
+            raise
         if entry is None:
             # The attempt is gone, being equal to what was committed: from here on that is what is read.
             del self._attempts[key]
+        for action in self._after_commit.pop(key, []):
+            action()
         return entry
 
     def _announce(self, key: StageKey, entry: Entry) -> None:
@@ -102,7 +114,7 @@ class Run:
     def discard(self, key: StageKey) -> None:
         """Forget and remove this run's attempt at a stage; where the store does not let us, it stays as a leftover."""
         attempt = self._attempts.pop(key, None)
-        if attempt is None:
+        if attempt is None or attempt.is_committed:
             return
         try:
             attempt.store.remove(key.attempt(self.run_id))

@@ -5,7 +5,7 @@ another server than AWS. No key passes through our configuration.
 """
 
 import os
-import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -15,13 +15,16 @@ from typing import Any
 from uuid import uuid4
 
 from al_platform.domain.errors import ConfigError, StoreError
+from al_platform.storage.erasures import FormerVersion
+from al_platform.storage.scratch import scratch_folder
 from al_platform.storage.store import Leftover
 
-_MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
+_MISSING = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NotFound"})
 _DENIED = frozenset({"403", "AccessDenied", "Forbidden"})
 _TAKEN = "PreconditionFailed"
 _RACING = "ConditionalRequestConflict"  # two conditional writes at once: AWS asks the caller to try again
 _RACES = 5
+_PAUSE_S = 0.05
 _LARGE = 64 << 20  # bytes: from here on in parts
 _ATTEMPTS = 5
 
@@ -66,7 +69,9 @@ class S3Store:
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=f"{folder}/" if folder else ""
             )
-            return sorted(self._path(found["Key"]) for page in pages for found in page.get("Contents", []))
+            keys = (found["Key"] for page in pages for found in page.get("Contents", []))
+            # A key that ends in a slash is a folder that somebody made in a console.
+            return sorted(self._path(key) for key in keys if not key.endswith("/"))
 
     def write(self, path: str, data: bytes) -> None:
         with self._asking("write", path, "s3:PutObject"):
@@ -75,9 +80,11 @@ class S3Store:
 
     def create(self, path: str, data: bytes) -> None:
         with self._asking("create", path, "s3:PutObject"):
-            for _ in range(_RACES):
+            for race in range(1, _RACES + 1):
                 if self._is_created(path, data):
+                    self._require_conditional_writes(path, data)
                     return
+                time.sleep(_PAUSE_S * race)
         raise StoreError(f"{_RACES} times another writer was at {self.root}/{path} at the same moment. Run again.")
 
     def upload(self, source: Path, path: str) -> None:
@@ -108,24 +115,43 @@ class S3Store:
         for path in paths:
             self._forget_copy(path)
 
-    def erase_versions(self, path: str) -> int:
-        """Remove every version of an object but the present one, and return how many there were.
+    def former_versions(self) -> Sequence[FormerVersion]:
+        """Return every version but the present ones, those of removed objects too; a marker of a removal is none."""
+        with self._asking("list old versions of", "", "s3:ListBucketVersions"):
+            pages = self._client.get_paginator("list_object_versions").paginate(
+                Bucket=self._bucket, Prefix=f"{self._prefix}/" if self._prefix else ""
+            )
+            found = [version for page in pages for version in page.get("Versions", []) if not version["IsLatest"]]
+        return [FormerVersion(self._path(version["Key"]), version["VersionId"]) for version in found]
+
+    def read_version(self, former: FormerVersion) -> bytes:
+        """Return the bytes of a version; FileNotFoundError if it is gone."""
+        with self._asking("read an old version of", former.path, "s3:GetObjectVersion"):
+            reply = self._client.get_object(**self._at(former.path), VersionId=former.version)
+            data: bytes = reply["Body"].read()
+            return data
+
+    def erase_versions(self, former: Sequence[FormerVersion]) -> None:
+        """Remove versions for good.
 
         Raises:
-            StoreError: The right to do so is missing, or a version is under a retention lock.
+            StoreError: The right to do so is missing, or one is under a retention lock; all others are gone then.
         """
-        with self._asking("erase old versions of", path, "s3:DeleteObjectVersion"):
-            pages = self._client.get_paginator("list_object_versions").paginate(
-                Bucket=self._bucket, Prefix=self._key(path)
-            )
-            old = [
-                {"Key": version["Key"], "VersionId": version["VersionId"]}
-                for page in pages
-                for version in page.get("Versions", []) + page.get("DeleteMarkers", [])
-                if version["Key"] == self._key(path) and not version["IsLatest"]
-            ]
-            self._delete(old)
-        return len(old)
+        refused = []
+        for each in former:
+            try:
+                with (
+                    suppress(FileNotFoundError),
+                    self._asking("erase an old version of", each.path, "s3:DeleteObjectVersion"),
+                ):
+                    self._client.delete_object(**self._at(each.path), VersionId=each.version)
+            except StoreError as error:
+                refused.append(error)
+        if refused:
+            raise StoreError(
+                f"{len(refused)} of {len(former)} old versions stay in {self.root}, of which the first: {refused[0]} "
+                f"Under an object lock they stay until it ends. Erase again then."
+            ) from refused[0]
 
     def leftovers(self) -> Sequence[Leftover]:
         """Return the uploads in parts that were begun and neither completed nor given up."""
@@ -173,6 +199,21 @@ class S3Store:
                 raise
             return False
         return True
+
+    def _require_conditional_writes(self, path: str, data: bytes) -> None:
+        """Try once a process and bucket whether the server refuses a second creation, as commits rely on."""
+        if (self._client, self._bucket) in _proven:
+            return
+        try:
+            is_created_again = self._is_created(path, data)
+        except FileExistsError:
+            is_created_again = False
+        if is_created_again:
+            raise StoreError(
+                f"The server of {self.root} ignores If-None-Match: two writers of one log entry would both win. "
+                f"Give a root on a server with conditional writes."
+            )
+        _proven.add((self._client, self._bucket))
 
     def _download(self, path: str) -> None:
         if path in self._copies:
@@ -252,6 +293,10 @@ class S3Store:
 _ADVICE = "Check AWS_ENDPOINT_URL, AWS_REGION and the credentials; what was committed before is as it was. Run again."
 
 
+_proven: set[tuple[Any, str]] = set()
+"""Buckets whose server has been seen to refuse a second creation."""
+
+
 def bucket_and_prefix(root: str) -> tuple[str, str]:
     """Return bucket and prefix of ``s3://bucket/prefix``.
 
@@ -259,7 +304,7 @@ def bucket_and_prefix(root: str) -> tuple[str, str]:
         ConfigError: There is no bucket, or there are credentials in it.
     """
     bucket, _, prefix = root.removeprefix("s3://").partition("/")
-    if "@" in bucket:
+    if "@" in root or ":" in bucket:
         raise ConfigError("The S3 root holds credentials. Give s3://bucket/prefix, and the keys in the environment.")
     if not bucket:
         raise ConfigError(f"The S3 root {root!r} names no bucket. Give s3://bucket/prefix.")
@@ -299,10 +344,4 @@ def _known_copies(root: str, client: Any) -> dict[str, Path]:
 
 @cache
 def _copies(client: Any) -> Path:
-    folder = tempfile.TemporaryDirectory(prefix="al-platform-s3-")
-    _open_folders.append(folder)
-    return Path(folder.name)
-
-
-# Local copies of pages and labels end with the process.
-_open_folders: list[tempfile.TemporaryDirectory[str]] = []
+    return scratch_folder("s3")

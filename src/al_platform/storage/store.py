@@ -6,7 +6,6 @@ Paths are relative to the root, with ``/`` between their parts, on every store.
 import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -133,7 +132,8 @@ class LocalStore:
     def remove(self, prefix: str) -> None:
         folder = self._root / prefix
         if folder.is_dir():
-            shutil.rmtree(folder)
+            with _writing(folder):
+                shutil.rmtree(folder)
 
     def leftovers(self) -> Sequence[Leftover]:
         files = [Path(where, name) for where, _, names in os.walk(self._root) for name in names]
@@ -157,15 +157,9 @@ class LocalStore:
         target = self._root / path
         temporary = target.with_name(f".{target.name}.{uuid4().hex}{_TEMPORARY}")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            yield temporary
-        except OSError as error:
-            if error.errno not in _ADVICE:
-                raise
-            raise StoreError(
-                f"Asked to write {target}: {error.strerror}. {_ADVICE[error.errno]} "
-                f"What was committed before is as it was."
-            ) from error
+            with _writing(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                yield temporary
         finally:
             # Where nothing can be written, nothing was left.
             with suppress(OSError):
@@ -184,12 +178,25 @@ def _sync(file: Path) -> None:
         os.fsync(handle.fileno())
 
 
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _ADVICE:
+            raise
+        raise StoreError(
+            f"Asked to write {target}: {error.strerror}. {_ADVICE[error.errno]} What was committed before is as it was."
+        ) from error
+
+
 _ADVICE = {
     errno.ENOSPC: "Make room, then run again.",
     errno.EDQUOT: "Make room within the quota, then run again.",
     errno.EROFS: "The file system is read-only: mount it writable, or give another root.",
     errno.EACCES: "The right to write is missing: ask for it, or give another root.",
-    errno.EPERM: "The right to write is missing: ask for it, or give another root.",
+    errno.EPERM: "The right to write is missing, or the file system has no hard links: give another root.",
+    errno.EOPNOTSUPP: "The file system has no hard links: give another root.",
 }
 
 
@@ -220,8 +227,11 @@ def open_store(root: Root) -> Store:
         )
     if "://" in root:
         raise ConfigError(f"The root {root!r} is not supported. Give a local folder, s3://bucket/prefix or /Volumes/..")
-    return LocalStore(root)
+    return LocalStore(root.removeprefix(LOCAL))
 
+
+LOCAL = "file:"
+"""Before a path that would otherwise be taken for a volume."""
 
 VOLUMES = ("/Volumes/", "dbfs:/Volumes/")
 _OLD_DBFS = ("dbfs:", "/dbfs/")
@@ -229,9 +239,4 @@ _OLD_DBFS = ("dbfs:", "/dbfs/")
 
 def is_local(root: str) -> bool:
     """Return whether a root is a folder of this machine."""
-    return "://" not in root and not root.startswith((*VOLUMES, *_OLD_DBFS))
-
-
-def temporary_folder() -> tempfile.TemporaryDirectory[str]:
-    """Return a folder to serialise into before an upload: an upload must never see a half-written file."""
-    return tempfile.TemporaryDirectory(prefix="al-platform-")
+    return "://" not in root and not root.startswith(LOCAL) and not root.startswith((*VOLUMES, *_OLD_DBFS))

@@ -9,10 +9,8 @@ append, link nor write at random, leaves a truncated file after a kill, and may 
 reading large files, and used for nothing else.
 """
 
-import atexit
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from uuid import uuid4
 
 from al_platform.domain.errors import ConfigError, StoreError
+from al_platform.storage.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -35,6 +34,10 @@ _READ, _WRITE = "READ VOLUME", "READ VOLUME and WRITE VOLUME"
 _LEVELS = ("catalog", "schema", "volume")
 _CHUNK = 1 << 20
 _ADVICE = "Check the workspace's address and the identity; what was committed before is as it was. Run again."
+
+
+class NoSuchVolumeError(StoreError):
+    """The volume of a store does not exist."""
 
 
 class VolumeStore:
@@ -194,6 +197,7 @@ class VolumeStore:
         return StoreError(f"{asked}: {error}. {_ADVICE}")
 
     def _missing(self, asked: str) -> Exception:
+        from databricks.sdk.errors import NotFound
         from databricks.sdk.service.catalog import VolumesAPI
 
         # The Files API answers alike for a missing file, a missing volume and the folder of an empty volume.
@@ -202,7 +206,8 @@ class VolumeStore:
                 volumes = VolumesAPI(self._client.api_client)  # type: ignore[no-untyped-call]
                 volumes.read(".".join(self._names))
             except OSError as error:
-                return StoreError(
+                kind = NoSuchVolumeError if isinstance(error, NotFound) else StoreError
+                return kind(
                     f"{asked}: there is no such volume, or this identity may not see it ({error}). Create it, correct "
                     f"the root, or grant the rights: {self._needed(_READ)}."
                 )
@@ -277,8 +282,7 @@ class _Copies:
 
     def _root(self) -> Path:
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="al-platform-volume-"))
-            atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
+            self._folder = scratch_folder("volume")
         return self._folder
 
 
