@@ -6,7 +6,7 @@ KEDRO := $(BIN)/kedro
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install monthly quarterly loop status viz s3 check format test test-real lock bench-loop bench-ngram bench-storage clean
+.PHONY: help install monthly quarterly loop status viz s3 check format test test-real lock bench-loop bench-ngram bench-gate bench-storage bench-growth clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -45,7 +45,7 @@ test: install  ## Run the tests
 	$(BIN)/pytest --numprocesses=auto --dist=loadfile --cov --cov-report=term:skip-covered
 
 test-real: install  ## Run the tests against real servers and a browser
-	$(BIN)/pytest -m real
+	$(BIN)/pytest -m real --numprocesses=auto --dist=loadfile
 
 lock:  ## Resolve the lock file again (needs uv)
 	uv pip compile --quiet --universal --python-version=3.11 --all-extras --no-annotate --no-header pyproject.toml -o requirements.lock
@@ -56,8 +56,14 @@ bench-loop: install  ## Time and memory of the loop (QUICK=1: short)
 bench-ngram: install  ## Accuracy of the n-gram model beside TF-IDF + logistic regression (QUICK=1: short)
 	$(BIN)/python benchmarks/ngram.py
 
+bench-gate: install  ## Errors and power of the gate, by simulation (QUICK=1: short)
+	$(BIN)/python benchmarks/gate.py
+
 bench-storage: install  ## The store: S3 beside a local disk, commits, races (QUICK=1: short)
 	$(BIN)/python -m benchmarks.storage
+
+bench-growth: install  ## What a month reads and takes with ten times the labels (QUICK=1: short)
+	$(BIN)/python benchmarks/growth.py
 
 clean:  ## Remove the environment; the store stays
 	rm -rf $(VENV)

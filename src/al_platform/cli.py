@@ -14,11 +14,13 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import env_option
 
+from al_platform.champions.cli import champions, promote, rollback
 from al_platform.domain.errors import AlPlatformError
 from al_platform.governance.cli import governance
 from al_platform.health.cli import audit, doctor
 from al_platform.lineage.cli import erase, lineage
 from al_platform.rebuild.cli import rebuild
+from al_platform.reports.cli import report
 from al_platform.storage.redaction import redact
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ def al(context: click.Context, experiment: str | None) -> None:
     context.meta["al_platform.experiment"] = experiment
 
 
-for command in (audit, doctor, erase, governance, lineage, rebuild):
+for command in (audit, champions, doctor, erase, governance, lineage, promote, rebuild, report, rollback):
     al.add_command(command)
 
 
@@ -275,9 +277,8 @@ class _Target:
         from al_platform.catalog.traffic import IMPORTED
         from al_platform.domain.errors import ConfigError
         from al_platform.project import project_loader
-        from al_platform.storage.audit_log import AuditLog
-        from al_platform.storage.run_record import actor
         from al_platform.storage.store import open_store
+        from al_platform.stores import open_audit_log
 
         loader = project_loader(env)
         if (source := loader.validated_globals.traffic.source) != IMPORTED:
@@ -286,8 +287,7 @@ class _Target:
                 f"with it. Make an environment with 'traffic: {{source: imported}}' and a root of its own, as "
                 f"docs/own-data.md shows, and give its name with --env."
             )
-        audit = AuditLog(open_store(loader.root("logs")), actor())
-        return cls(loader, open_store(loader.root(data_class)), folder, what, audit)
+        return cls(loader, open_store(loader.root(data_class)), folder, what, open_audit_log(loader))
 
     @property
     def erased(self) -> "ErasedPages":
@@ -305,9 +305,11 @@ class _Target:
 
     def add(self, imported: "Imported", digest: str) -> None:
         from al_platform import importing
+        from al_platform.storage.audit_log import anchor_quietly
 
         self.audit.record("import", {"what": self.what, "folder": self.folder, "rows": imported.table.num_rows})
         quarantine = importing.store_imported(self.store, self.folder, imported, digest)
+        anchor_quietly(self.audit)
         click.echo(f"{imported.table.num_rows:,} {self.what} taken.")
         if quarantine:
             reasons = ", ".join(f"{count} {reason}" for reason, count in imported.reasons.items())

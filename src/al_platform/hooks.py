@@ -14,7 +14,7 @@ from al_platform.circumstances import code_revision, environment
 from al_platform.domain.errors import StoreError
 from al_platform.stages import STAGE
 from al_platform.storage import redaction
-from al_platform.storage.audit_log import AuditLog
+from al_platform.storage.audit_log import AuditLog, anchor_quietly
 from al_platform.storage.commit_log import StageKey
 from al_platform.storage.run import Run
 from al_platform.storage.run_record import RunJournal, actor, start_of
@@ -81,6 +81,12 @@ class CommitHooks:
             self._commit(dataset.key)
 
     @hook_impl
+    def after_node_run(self) -> None:
+        """Record that the run goes on."""
+        if self._journal:
+            self._journal.beat()
+
+    @hook_impl
     def on_node_error(self, node: Node) -> None:
         """Remove what the failed stage had written so far."""
         report = self._report_of(node)
@@ -100,18 +106,10 @@ class CommitHooks:
     def _end(self, error: str | None) -> None:
         try:
             self._discard_unfinished()
-            self._anchor()
+            anchor_quietly(self._audit)
         finally:
             if self._journal:
                 self._journal.end(error)
-
-    def _anchor(self) -> None:
-        if self._loader.audit_anchor is None:
-            return
-        try:
-            self._audit.anchor_head()
-        except StoreError as error:
-            LOG.warning("The head of the audit log is not held outside yet; the next run does it. %s", error)
 
     def _commit(self, key: StageKey) -> None:
         if self._run is None or self._run.missing(key, STAGE[key.stage].outputs):

@@ -121,8 +121,24 @@ DATASET = pa.schema(
         pa.field("domain", pa.string()),
         pa.field("language", pa.string()),
         pa.field("near_duplicate_group", pa.int64(), nullable=False),
+        pa.field("imported_values", pa.list_(STRINGS)),
     ]
 )
+
+EVALUATED_PAGES = pa.schema(
+    [
+        pa.field("page_id", pa.string(), nullable=False),
+        pa.field("set", pa.string(), nullable=False),
+        pa.field("truth", STRINGS, nullable=False),
+        pa.field("challenger", STRINGS, nullable=False),
+        pa.field("champion", STRINGS),
+        pa.field("simpler", STRINGS),
+        pa.field("reason", pa.string()),
+        pa.field("inclusion_probability", pa.float64()),
+        pa.field("cycle", pa.string()),
+    ]
+)
+"""What each model decides on a held-out page; ``champion`` and ``simpler`` are null where there is none."""
 
 QUARANTINE = pa.schema(
     [
@@ -131,6 +147,19 @@ QUARANTINE = pa.schema(
         pa.field("detail", pa.string()),
     ]
 )
+
+DROPPED = pa.schema(
+    [
+        *QUARANTINE,
+        pa.field("values", STRINGS, nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("label_reason", pa.string()),
+        pa.field("inclusion_probability", pa.float64()),
+        pa.field("cycle", pa.string()),
+        pa.field("imported_values", pa.list_(STRINGS)),
+    ]
+)
+"""A labelled page that cannot be used, and the label that it has; ``label_reason`` is the label's ``reason``."""
 
 
 def conform(table: pa.Table, schema: pa.Schema, what: str) -> pa.Table:

@@ -46,7 +46,12 @@ STAGES = (
         ("dataset", "split_ledger", "quarantine", "dataset_card", "preparation_report"),
     ),
     Stage("training", "quarterly", "models", ("challenger", "training_report")),
-    Stage("evaluation", "quarterly", "models", ("evaluation", "error_analysis", "verdict", "evaluation_report")),
+    Stage(
+        "evaluation",
+        "quarterly",
+        "models",
+        ("evaluation", "error_analysis", "verdict", "evaluated_pages", "evaluation_report"),
+    ),
     Stage("promotion", "quarterly", "champion", ("promotion_report",), appends=("promotion",)),
 )
 

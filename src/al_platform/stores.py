@@ -6,6 +6,8 @@ from typing import get_args
 
 from al_platform.config import FamilyConfigLoader
 from al_platform.stages import STAGE, DataClass, class_of
+from al_platform.storage.audit_log import AuditLog
+from al_platform.storage.run_record import actor
 from al_platform.storage.store import Store, open_store
 
 CLASSES: tuple[DataClass, ...] = get_args(DataClass)
@@ -33,3 +35,13 @@ class Stores:
     def holding(self, path: str) -> Store:
         """Return the store in which a path of a manifest lies."""
         return self.by_class[class_of(path)]
+
+
+def open_anchor(loader: FamilyConfigLoader) -> Store | None:
+    """Return the store where the audit log's head is held outside; None where none is configured."""
+    return open_store(loader.audit_anchor) if loader.audit_anchor else None
+
+
+def open_audit_log(loader: FamilyConfigLoader) -> AuditLog:
+    """Return the audit log of the environment, to write to."""
+    return AuditLog(open_store(loader.root("logs")), actor(), open_anchor(loader))

@@ -179,6 +179,52 @@ def test_nothing_is_ingested_twice_lost_or_changed(pulls, random):
     assert fold(fold(everything)).equals(fold(everything))
 
 
+@st.composite
+def ledgers(draw):
+    """Versions in which times, deletions and everything else may coincide."""
+    rows = []
+    for _ in range(draw(st.integers(0, 14))):
+        page, who = draw(st.sampled_from("pq\u00e9")), draw(st.sampled_from(["x", "y", "\U0001f600"]))
+        chosen = draw(st.lists(st.sampled_from(["red", "green"]), max_size=2))
+        moment = draw(st.none() | st.integers(0, 2))
+        flags = {"skipped": draw(st.booleans()), "deleted": draw(st.booleans())}
+        identifier, batch = draw(st.sampled_from("abc\uffff")), draw(st.sampled_from(["b1", "b2"]))
+        rows.append(answer(page, who, *chosen, at=moment, identifier=identifier, batch=batch, **flags))
+    return rows
+
+
+def folded_one_by_one(rows):
+    """The rules of ``fold``, one row after another."""
+    never = {True: timedelta.max, False: timedelta.min}
+
+    def age(row):
+        moment = never[row["deleted"]] if row["updated_at"] is None else row["updated_at"] - START
+        rest = (row["page_id"], row["annotator"], f"{row['batch_id']}")
+        return (moment, row["deleted"], row["skipped"], tuple(sorted(set(row["values"]))), *rest)
+
+    newest = {row["annotation_id"]: row for row in sorted(rows, key=age)}
+    standing = sorted(
+        (row for row in newest.values() if not row["deleted"]), key=lambda row: (age(row)[0], row["annotation_id"])
+    )
+    answers = {(row["page_id"], row["annotator"]): row for row in standing}
+    return [answers[key] for key in sorted(answers)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(ledgers())
+def test_folding_many_rows_at_once_equals_folding_them_one_by_one(rows):
+    found = [{**row, "values": sorted(set(row["values"]))} for row in fold(ledger(*rows)).to_pylist()]
+    assert found == [{**row, "values": sorted(set(row["values"]))} for row in folded_one_by_one(rows)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(["a\x1fb"], ["a", "b"]), (["a\x1f", "b"], ["a", "\x1fb"]), (["a\\", "b"], ["a", "\\b"]), ([""], [])],
+)
+def test_values_that_look_alike_when_joined_are_other_versions(old, new):
+    assert new_versions(ledger(answer("p", "x", *new)), ledger(answer("p", "x", *old))).num_rows == 1
+
+
 # adjudicate
 
 

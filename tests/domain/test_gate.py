@@ -5,12 +5,18 @@ from scipy import stats
 
 from al_platform.domain.errors import ConfigError, InputError
 from al_platform.domain.estimators import Difference, Estimate
-from al_platform.domain.evidence import GateEvidence, ModelOutput, ScoredSet, gather_evidence
-from al_platform.domain.gate import SIZE_OPTIONS, GateOptions, Verdict, decide, loosened
+from al_platform.domain.evidence import GateEvidence, ModelFacts, ModelOutput, ScoredSet, gather_evidence
+from al_platform.domain.gate import SIZE_OPTIONS, GateOptions, Verdict, decide, loosened, remember
+from al_platform.domain.guardrails import ClassDifference
 from al_platform.domain.metrics import macro_f1
+from al_platform.domain.shared_error import GoldenHistory, continue_history
+from al_platform.domain.slices import SliceDifference
+from al_platform.domain.taxonomy import Taxonomy
 
 OPTIONS = GateOptions()
 SUPERIOR = GateOptions(rule="superior")
+PROTECTIVE = GateOptions(protected=("crime",))
+FACTS = ModelFacts(errors_analysed=40, model_bytes=4_000_000, is_fast_enough=True)
 
 
 def difference(point, half=0.002, n=4000, where="golden"):
@@ -21,7 +27,7 @@ def figure(value, half=0.02, n=4000, where="golden"):
     return Estimate(value=value, low=value - half, high=value + half, n=n, set=where)
 
 
-def evidence(golden=None, audit=0.01, audit_rows=500, macro=0.7, is_first=False, worse_ece=0.0):
+def evidence(golden=None, audit=0.01, audit_rows=500, macro=0.7, is_first=False, worse_ece=0.0, **more):
     return GateEvidence(
         challenger_digest="new",
         champion_digest=None if is_first else "old",
@@ -34,7 +40,17 @@ def evidence(golden=None, audit=0.01, audit_rows=500, macro=0.7, is_first=False,
         challenger_ece=0.05,
         ece_difference=None if is_first else difference(worse_ece, 0.005, 800, "validation"),
         n_validation=800,
+        golden_errors=40,
+        **{"facts": FACTS, **more},
     )
+
+
+def class_difference(label, point, p):
+    return ClassDifference(label=label, difference=difference(point, n=60), recall=None, p_of_harm=p)
+
+
+def slice_difference(point, p, n=300):
+    return SliceDifference(slice="language", value="de", difference=difference(point, n=n), p_of_harm=p)
 
 
 def check(verdict: Verdict, name):
@@ -138,6 +154,76 @@ def test_calibration_significantly_worse_than_the_slack_allows_is_not_promoted()
     assert "calibration" in verdict.reason
 
 
+# guardrails
+
+
+def test_a_class_that_lost_significantly_is_rejected_though_the_average_gained():
+    harmed = (class_difference("sport", -0.2, 0.004), class_difference("tech", 0.1, 1.0))
+    verdict = decide(evidence(classes=harmed), OPTIONS)
+    assert verdict.verdict == "reject"
+    assert "sport -0.2000" in verdict.reason
+    assert "tech" not in verdict.reason
+    assert check(verdict, "class_guardrail").value == 0.004
+
+
+def test_a_class_whose_loss_may_be_chance_does_not_block():
+    assert decide(evidence(classes=(class_difference("sport", -0.2, 0.06),)), OPTIONS).verdict == "promote"
+
+
+def test_protected_recall_must_be_shown_to_be_not_much_lower():
+    kept, lost, open_ = (difference(point, 0.03, n=100) for point in (-0.01, -0.09, -0.04))
+    assert decide(evidence(protected=kept), PROTECTIVE).verdict == "promote"
+    assert decide(evidence(protected=lost), PROTECTIVE).verdict == "reject"
+    verdict = decide(evidence(protected=open_), PROTECTIVE)
+    assert verdict.verdict == "iterate"
+    # .03 of width to .01 of gap on 100 pairs: 800 more pairs, each of 40 golden pages
+    assert verdict.missing_rows == pytest.approx(800 * 40, abs=40)
+
+
+def test_protected_recall_on_too_few_pages_is_not_decided():
+    verdict = decide(evidence(protected=difference(0.2, n=20)), PROTECTIVE)
+    assert verdict.verdict == "iterate"
+    assert verdict.missing_rows == 30 * 4000 / 20
+    assert "no golden page" in decide(evidence(), PROTECTIVE).reason
+
+
+def test_a_large_slice_that_lost_much_blocks_and_a_small_or_doubtful_one_is_warned_of():
+    assert decide(evidence(slices=(slice_difference(-0.06, 0.01),)), OPTIONS).verdict == "reject"
+    for doubtful in (slice_difference(-0.06, 0.01, n=50), slice_difference(-0.06, 0.2)):
+        verdict = decide(evidence(slices=(doubtful,)), OPTIONS)
+        assert verdict.verdict == "promote"
+        assert "language de (-0.0600" in verdict.warnings[0]
+    assert decide(evidence(slices=(slice_difference(-0.04, 0.001),)), OPTIONS).warnings == ()
+
+
+def test_a_challenger_must_beat_the_simpler_model():
+    assert decide(evidence(simpler=difference(0.01)), OPTIONS).verdict == "promote"
+    verdict = decide(evidence(simpler=difference(0.001)), OPTIONS)
+    assert verdict.verdict == "iterate"
+    assert "worth its cost" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("fact", "name"),
+    [
+        ({"errors_analysed": None}, "error_analysis"),
+        ({"errors_analysed": 39}, "error_analysis"),
+        ({"model_bytes": 2_000_000_001}, "model_size"),
+        ({"model_bytes": None}, "model_size"),
+        ({"is_fast_enough": False}, "latency"),
+        ({"is_fast_enough": None}, "latency"),
+    ],
+)
+def test_error_analysis_and_budgets_must_be_there_and_hold(fact, name):
+    verdict = decide(evidence(facts=FACTS.model_copy(update=fact)), OPTIONS)
+    assert verdict.verdict == "iterate"
+    assert not check(verdict, name).passed
+
+
+def test_the_clocks_figure_is_in_no_check():
+    assert check(decide(evidence(), OPTIONS), "latency").value is None
+
+
 # the first champion
 
 
@@ -178,7 +264,7 @@ def test_the_verdict_says_what_is_looser_than_production():
 
 
 def test_only_sizes_may_be_looser():
-    assert set(loosened(GateOptions(min_golden=5, min_audit=5), OPTIONS)) == SIZE_OPTIONS
+    assert set(loosened(GateOptions(min_golden=5, min_audit=5, min_protected=5), OPTIONS)) == SIZE_OPTIONS
     assert loosened(GateOptions(margin=0.02, confidence=0.9), OPTIONS) == ["confidence", "margin"]
     assert loosened(OPTIONS, SUPERIOR) == ["rule"]
     assert loosened(SUPERIOR, OPTIONS) == []
@@ -186,8 +272,8 @@ def test_only_sizes_may_be_looser():
 
 def test_every_option_has_a_direction_in_which_it_is_looser():
     for name in GateOptions.model_fields:
-        values = ["non_inferior", "superior"] if name == "rule" else [0.6, 0.7] if name != "replicates" else [300, 400]
-        values = [5, 6] if name.startswith("min_") else values
+        special = {"rule": ["non_inferior", "superior"], "replicates": [300, 400], "protected": [(), ("crime",)]}
+        values = special.get(name, [5, 6] if name.startswith("min_") else [0.6, 0.7])
         first, second = (GateOptions(**{name: value}) for value in values)
         assert (loosened(first, second) + loosened(second, first)) == [name]
 
@@ -224,8 +310,11 @@ def scored(seed, n, champion_skill=0.6, challenger_skill=0.8, has_champion=True,
 
 
 def gather(golden, audit, validation, champion_digest="old", **more):
-    known = {"is_multi": False, "challenger_digest": "new", "champion_digest": champion_digest, "seed": 1}
-    return gather_evidence(golden, audit, validation, replicates=300, **{**known, **more})
+    labels = tuple("abcd"[: golden.truth.shape[1]])
+    known = {"taxonomy": Taxonomy(task="single", labels=labels), "challenger_digest": "new", "seed": 1}
+    wrong = int((golden.truth != golden.challenger.decisions).any(axis=1).sum())
+    known |= {"options": GateOptions(replicates=300), "facts": FACTS.model_copy(update={"errors_analysed": wrong})}
+    return gather_evidence(golden, audit, validation, champion_digest=champion_digest, **{**known, **more})
 
 
 def test_evidence_from_arrays_leads_to_a_promotion():
@@ -303,6 +392,42 @@ def test_sets_scored_with_different_models_are_refused():
         gather(scored(1, 50), None, scored(3, 50, has_champion=False))
 
 
+def test_several_sets_of_evidence_make_the_same_figures():
+    golden, validation = scored(1, 300), scored(3, 50)
+    assert gather(golden, scored(2, 100), validation) == gather(golden, scored(2, 100), validation)
+
+
+def test_slices_and_classes_are_compared_on_golden_and_audit():
+    pages = {"slices": {"language": ["en"] * 150 + ["de"] * 150}}
+    found = gather(scored(1, 300, **pages), scored(2, 300, **pages), scored(3, 50))
+    assert [(each.difference.set, each.value) for each in found.slices] == [
+        ("golden", "de"),
+        ("golden", "en"),
+        ("audit", "de"),
+        ("audit", "en"),
+    ]
+    assert [each.label for each in found.classes] == ["a", "b", "c"]
+    assert sum(each.difference.n for each in found.classes) == 300
+
+
+def test_the_simpler_model_is_compared_on_golden():
+    simpler = scored(1, 300).champion
+    found = gather(scored(1, 300, simpler=simpler), None, scored(3, 50))
+    assert found.simpler.point == found.golden.point
+    assert gather(scored(1, 300), None, scored(3, 50)).simpler is None
+
+
+def test_decisions_on_the_same_golden_pages_are_remembered_and_share_the_error():
+    history = continue_history(None, [f"page {number}" for number in range(100)])
+    first = remember(decide(evidence(difference(0.0), audit=0.0), SUPERIOR), history, "2026-03", 0.6)
+    assert [each.verdict for each in first.golden_history.decisions] == ["iterate"]
+    stored = GoldenHistory.model_validate(first.model_dump(mode="json")["golden_history"])
+    share = stored.share_of("newer", "old", OPTIONS.spend)
+    assert share == pytest.approx(0.4 * 0.6)
+    found = gather(scored(1, 300), None, scored(3, 50), share=share)
+    assert found.golden.confidence == pytest.approx(1 - 0.05 * share)
+
+
 def test_at_most_one_in_twenty_is_promoted_at_a_true_loss_of_the_margin():
     # 4 classes of equal size with errors spread evenly: each class's true F1 is its share right. So the true loss is
     # the share of pages on which only the champion is right minus that on which only the challenger is.
@@ -318,6 +443,6 @@ def test_at_most_one_in_twenty_is_promoted_at_a_true_loss_of_the_margin():
         sides = (truth, np.where(case % 2 == 0, truth, wrong), np.where(case < 2, truth, wrong))
         truth_hot, challenger, champion = (np.eye(4, dtype=bool)[side] for side in sides)
         golden = ScoredSet(truth_hot, ModelOutput(challenger, challenger * 1.0), ModelOutput(champion, champion * 1.0))
-        found = gather(golden, audit, validation, seed=trial)
+        found = gather(golden, audit, validation, seed=trial, options=options)
         promoted += decide(found, options).verdict == "promote"
     assert 1 <= promoted <= stats.binom.ppf(0.999, trials, 0.05)

@@ -8,12 +8,14 @@ from sklearn import metrics as sklearn_metrics
 from al_platform.domain.errors import InputError
 from al_platform.domain.metrics import (
     accuracy,
+    average_precisions,
     brier_score,
     calibration_error,
     log_loss,
     macro_f1,
     micro_f1,
     per_class,
+    reliability_bins,
 )
 
 
@@ -94,6 +96,38 @@ def test_probability_metrics_of_multi_labels_are_means_over_classes():
 
 def test_a_probability_of_zero_for_the_truth_has_a_finite_loss():
     assert log_loss(one_hot([0], 2), np.array([[0.0, 1.0]]), is_multi=False) == pytest.approx(15.94, abs=0.01)
+
+
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_the_area_under_precision_and_recall_agrees_with_sklearn(is_weighted):
+    truth, _, probabilities, weights = generated(is_multi=True)
+    scores = np.round(probabilities, 1)  # with ties
+    for column in range(5):
+        expected = sklearn_metrics.average_precision_score(
+            truth[:, column], scores[:, column], sample_weight=weights if is_weighted else None
+        )
+        found = average_precisions(truth[:, column], scores[:, column], weights if is_weighted else np.ones(300))
+        assert found == pytest.approx(expected)
+
+
+def test_several_weightings_give_as_many_areas():
+    truth, scores = np.array([True, False, True]), np.array([0.9, 0.8, 0.1])
+    weights = np.array([[1.0, 1, 1], [1, 0, 1], [0, 1, 0]])
+    assert average_precisions(truth, scores, weights) == pytest.approx([(1 + 2 / 3) / 2, 1, 0])
+
+
+def test_the_reliability_curve_has_what_was_said_and_what_was_so_in_each_bin():
+    confidence, truth = np.array([0.1, 0.2, 0.6, 0.8]), np.array([False, False, False, True])
+    low, high = reliability_bins(confidence, truth, np.ones(4), bins=2)
+    assert (low.probability, low.share, low.n) == pytest.approx((0.15, 0, 2))
+    assert (high.probability, high.share, high.n) == pytest.approx((0.7, 0.5, 2))
+
+
+def test_the_reliability_curve_adds_up_to_the_calibration_error():
+    truth, _, probabilities, _ = generated(is_multi=True)
+    curve = reliability_bins(probabilities[:, 0], truth[:, 0], np.ones(300))
+    expected = calibration_error(truth[:, :1], probabilities[:, :1], is_multi=True)
+    assert sum(each.n * abs(each.probability - each.share) for each in curve) / 300 == pytest.approx(expected)
 
 
 def test_calibration_error_of_one_bin_is_confidence_minus_accuracy():

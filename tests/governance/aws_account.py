@@ -28,13 +28,24 @@ class Account:
         """Whether ``role`` may do ``action`` at ``area/path``; creates pass ``s3:if-none-match``."""
         area, _, below = path.partition("/")
         place = self.governed.places[area]
+        return self.answers(role, action, place.bucket, place.key(below), context)
+
+    def answers(
+        self, role: str, action: str, bucket: str, key: str | None, context: Mapping[str, str] | None = None
+    ) -> bool:
+        """Whether ``role`` may do ``action`` to an object, or to the bucket itself where ``key`` is None."""
         who = {"aws:PrincipalArn": f"arn:aws:iam::123456789012:role/al-platform-{role}", "aws:SecureTransport": "true"}
         found = next(found for found in self.governed.roles if found.name == role)
+        resource = f"arn:aws:s3:::{bucket}" + ("" if key is None else f"/{key}")
         return is_allowed(
-            Request(role, f"s3:{action}", place.arn(below), {**who, **(context or {})}),
+            Request(role, f"s3:{action}", resource, {**who, **(context or {})}),
             role_policy(found, self.governed.places, self.options),
-            self.governed.buckets[place.bucket]["policy"],
+            self.governed.buckets[bucket]["policy"],
         )
+
+    def lists(self, role: str, action: str) -> bool:
+        """Whether ``role`` may list something of the bucket that holds data."""
+        return self.answers(role, action, self.governed.places["labels"].bucket, None)
 
     def creates(self, role: str, path: str) -> bool:
         """Whether ``role`` may create an object with ``If-None-Match: *``."""

@@ -4,7 +4,9 @@ from al_platform.domain.errors import ConfigError
 from al_platform.governance.access import derive_roles
 from al_platform.stages import STAGES
 
-ROLES = [*(stage.name for stage in STAGES), "importer", "reader", "auditor", "experimenter", "eraser"]
+PEOPLE = ["importer", "reader", "analyst", "auditor", "experimenter", "operator", "eraser"]
+ROLES = [*(stage.name for stage in STAGES), *PEOPLE]
+ATTEMPTS = [f"{stage.data_class}/topics/2026-01/{stage.name}/attempts/run/x.parquet" for stage in STAGES]
 LOG_ENTRIES = [
     "champion/topics/log/000001.json",
     "champion/topics/2026-01/promotion/log/000001.json",
@@ -68,7 +70,7 @@ def test_no_stage_writes_traffic_or_imported_labels(account, role):
     assert not account.allows(role, "PutObject", "labels/topics/imported/0001-a.parquet")
 
 
-@pytest.mark.parametrize("role", [*(stage.name for stage in STAGES), "importer", "eraser"])
+@pytest.mark.parametrize("role", [*(stage.name for stage in STAGES), "importer", "operator", "eraser"])
 def test_whoever_writes_adds_to_the_audit_log_and_its_anchor(account, role):
     assert account.creates(role, "logs/audit/000001.json")
     assert account.creates(role, "anchor/anchors/000001-ab.json")
@@ -89,6 +91,38 @@ def test_the_experimenter_reads_everything_and_changes_experiments_alone(account
     assert not account.allows("experimenter", "PutObject", LABELS[0])
     experimenter = next(role for role in account.governed.roles if role.name == "experimenter")
     assert experimenter.areas("write", "delete", "erase") == ("experiments",)
+
+
+def test_the_analyst_reads_everything_and_changes_nothing(account):
+    for path in (*LABELS, *LOG_ENTRIES, "traffic/2026-01/pages/0001-a.parquet", "experiments/x/labels/a.parquet"):
+        assert account.allows("analyst", "GetObject", path), path
+    analyst = next(role for role in account.governed.roles if role.name == "analyst")
+    assert analyst.areas("write", "delete", "erase", "clean") == ()
+
+
+def test_the_operator_removes_attempts_and_models_and_writes_nothing_but_the_logs(account):
+    for path in (*ATTEMPTS, "models/topics/by_digest/abc/weights.safetensors"):
+        assert account.allows("operator", "DeleteObject", path), path
+        assert not account.allows("operator", "PutObject", path), path
+    for path in (*LABELS[1:], "traffic/2026-01/pages/0001-a.parquet", "models/encoders/x/config.json"):
+        assert not account.allows("operator", "DeleteObject", path), path
+    operator = next(role for role in account.governed.roles if role.name == "operator")
+    assert operator.areas("write") == ("anchor", "logs")
+
+
+def test_unfinished_uploads_are_seen_by_the_eraser_and_the_operator_alone(account):
+    for role in ROLES:
+        assert account.lists(role, "ListBucketMultipartUploads") == (role in ("eraser", "operator")), role
+        assert account.lists(role, "ListBucketVersions") == (role == "eraser"), role
+
+
+def test_training_keeps_checkpoints_and_removes_them_and_no_other_stage_does(account):
+    path = "models/topics/2026-01/training/checkpoints/key/step-1/state.json"
+    for role in (stage.name for stage in STAGES):
+        for action in ("PutObject", "DeleteObject"):
+            assert account.allows(role, action, path) == (role == "training"), (role, action)
+    assert account.allows("training", "GetObject", "models/encoders/small/model.safetensors")
+    assert not account.allows("training", "PutObject", "models/encoders/small/model.safetensors")
 
 
 def test_only_the_eraser_rewrites_what_was_sealed_and_removes_versions(account):

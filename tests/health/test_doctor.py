@@ -5,27 +5,34 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from click.testing import CliRunner
 
 from al_platform.domain.errors import ConfigError
-from al_platform.health import leftovers
+from al_platform.health import damage, leftovers
 from al_platform.health.cli import audit, doctor
+from al_platform.health.commits import Commits, StoredCommit, references
+from al_platform.health.doctor import diagnose
 from al_platform.health.stores import Stores
-from al_platform.storage.audit_log import last_lines
-from al_platform.storage.commit_log import Manifest, Output, StageKey, commit, file_sha256, log_length
+from al_platform.stages import STAGES
+from al_platform.storage.audit_log import AuditLog, entry_subject, last_lines
+from al_platform.storage.commit_log import Manifest, Output, StageKey, commit, file_sha256, log_length, to_json
 from al_platform.storage.erasures import ErasedFile, Tombstone, create_tombstone
 from al_platform.storage.run_record import record_end, record_start, start_of
 from al_platform.storage.store import LocalStore, open_store
+from al_platform.stores import CLASSES
 from killed_runs import KILLS, run_killed
 from temporary_project import CYCLE, Project, make_project
 
 SCORING = StageKey("topics", CYCLE, "scoring")
 RUN = "run-of-the-test"
+OUTPUTS = sum(len(stage.outputs) for stage in STAGES)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +81,13 @@ def files_of(project):
     return sorted(file for file in project.path.rglob("data/**/*") if file.is_file() and "audit" not in file.parts)
 
 
+PAGE = "a" * 64
+
+
+def tombstone_of(*files):
+    return Tombstone(number=1, page_sha256=PAGE, reason="asked", at="2026-11-01", actor="ada", files=files)
+
+
 def begin(project, **known):
     """Leave the attempt of a run that began, in this process unless said otherwise."""
     start = start_of(RUN, "test", ("monthly",), CYCLE).model_copy(update=known)
@@ -84,7 +98,7 @@ def begin(project, **known):
 def test_an_undisturbed_store_is_sound(patient):
     result = call(doctor)
     assert result.exit_code == 0
-    assert "The stores are sound: 8 log entries and 21 outputs were looked at." in result.output
+    assert f"The stores are sound: 8 log entries and {OUTPUTS} outputs were looked at." in result.output
     assert examined("--quick")["is_clean"]
 
 
@@ -120,7 +134,8 @@ def test_what_a_killed_run_left_is_found_and_removed(killed, tmp_path, monkeypat
     project.run("monthly")
     assert examined()["is_clean"]
     audited = json.loads(call(audit, "--verify", "--json").stdout)
-    assert (audited["findings"], audited["announced_only"]) == ([], 1)
+    assert (audited["findings"], len(audited["announced_only"])) == ([], 1)
+    assert f"announced only {audited['announced_only'][0]}" in call(audit, "--verify").output
 
 
 def test_an_attempt_of_a_living_process_is_listed_and_left_alone(patient):
@@ -144,6 +159,33 @@ def test_an_attempt_of_a_run_that_ended_is_removed(patient):
     assert kinds(examined("--fix")["removed"]) == ["abandoned attempt"]
 
 
+def dated(hours):
+    """Return a run's id as Kedro makes them."""
+    began_at = datetime.now(UTC) - timedelta(hours=hours)
+    return f"{began_at:%Y-%m-%dT%H.%M.%S}.{began_at.microsecond // 1000:03d}Z-abc123"
+
+
+@pytest.mark.parametrize(("hours", "removed"), [(1, []), (30, ["abandoned attempt"])], ids=["young", "old"])
+def test_an_attempt_without_a_record_is_judged_by_the_time_in_its_run_s_id(patient, hours, removed):
+    store_of(patient, "datasets").write(f"{SCORING.attempt(dated(hours))}/predictions.parquet", b"half")
+    found = examined("--fix")
+    assert kinds(found["removed"]) == removed
+    assert len(found["at_work"]) == 1 - len(removed)
+
+
+def test_without_patience_a_young_attempt_without_a_record_is_a_leftover(patient):
+    store_of(patient, "datasets").write(f"{SCORING.attempt(dated(1))}/predictions.parquet", b"half")
+    assert kinds(examined("--older-than", "0")["leftovers"]) == ["abandoned attempt"]
+
+
+def test_a_run_in_another_container_of_this_machine_is_not_judged_by_its_pid(patient):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    begin(patient, pid=ended.pid, pid_namespace="pid:[1]")
+    found = examined("--fix")
+    assert (found["is_clean"], len(found["at_work"])) == (True, 1)
+
+
 @pytest.mark.parametrize(("hours", "removed"), [(1, []), (30, ["abandoned attempt"])], ids=["young", "old"])
 def test_a_run_on_another_machine_is_given_a_day(patient, hours, removed):
     began_at = (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
@@ -164,11 +206,11 @@ def test_a_run_that_commits_while_the_doctor_looks_keeps_its_attempt(patient, mo
     key, times = {"family": "topics", "cycle": CYCLE, "stage": "scoring"}, {"started_at": "", "ended_at": ""}
     real = leftovers.runs_at_work
 
-    def ends_first(logs, patience):
+    def ends_first(logs, attempts, patience):
         if log_length(store, SCORING) == 1:
             commit(store, Manifest(run_id=RUN, outputs=outputs, **key, **times), 1)
             record_end(logs, RUN, None)
-        return real(logs, patience)
+        return real(logs, attempts, patience)
 
     monkeypatch.setattr(leftovers, "runs_at_work", ends_first)
     found = examined("--fix")
@@ -221,15 +263,15 @@ def test_an_unfinished_write_is_given_a_day(patient, hours, removed):
     assert unfinished.exists() == (not removed)
 
 
-def test_an_old_unfinished_write_waits_where_a_young_one_may_be_at_work(patient):
+def test_a_young_unfinished_write_keeps_no_old_one_from_being_removed(patient):
     folder = folder_of(patient, "traffic") / CYCLE / "pages"
     then = (datetime.now(UTC) - timedelta(hours=30)).timestamp()
     for name in ("old", "young"):
         (folder / f".{name}.parquet.abc.part").write_bytes(b"half")
     os.utime(folder / ".old.parquet.abc.part", (then, then))
     found = examined("--fix")
-    assert (kinds(found["leftovers"]), found["removed"]) == (["unfinished write"], [])
-    assert len(LocalStore(folder).leftovers()) == 2
+    assert (kinds(found["removed"]), found["leftovers"]) == (["unfinished write"], [])
+    assert [leftover.path for leftover in LocalStore(folder).leftovers()] == [".young.parquet.abc.part"]
 
 
 def test_every_removal_is_in_the_audit_log(patient):
@@ -304,8 +346,8 @@ def test_what_an_erasure_changed_is_no_damage(patient):
     spoil(receipt)
     path = receipt.relative_to(folder_of(patient, "labels")).as_posix()
     erased = ErasedFile(path=path, sha256_before=before, sha256_after=file_sha256(receipt), rows=1)
-    tombstone = Tombstone(number=1, page_sha256="a" * 64, reason="asked", at="2026-11-01", actor="ada", files=(erased,))
-    create_tombstone(store_of(patient, "labels"), tombstone)
+    for data_class in ("traffic", "labels"):
+        create_tombstone(store_of(patient, data_class), tombstone_of(erased))
     assert examined()["is_clean"]
     spoil(receipt)
     assert kinds(examined()["damage"]) == ["output"]
@@ -314,8 +356,117 @@ def test_what_an_erasure_changed_is_no_damage(patient):
 def test_where_a_tombstone_is_damaged_too_the_changed_file_is_still_named(patient):
     spoil(one(patient, "labels", "topics/*/selection/attempts/*/receipt.json"))
     store_of(patient, "labels").write("erasures/000001.json", b"{")
-    (problem,) = examined()["damage"]
-    assert "erasures/000001.json" in problem["detail"]
+    changed, tombstone = examined()["damage"]
+    assert "erasures/000001.json" in changed["detail"]
+    assert (tombstone["kind"], tombstone["path"]) == ("tombstone", "erasures/000001.json")
+
+
+def test_an_erasure_that_was_killed_before_a_file_is_to_be_finished(patient):
+    receipt = one(patient, "labels", "topics/*/selection/attempts/*/receipt.json")
+    path, before = receipt.relative_to(folder_of(patient, "labels")).as_posix(), file_sha256(receipt)
+    erased = ErasedFile(path=path, sha256_before=before, sha256_after="b" * 64, rows=1)
+    for data_class in ("traffic", "labels"):
+        create_tombstone(store_of(patient, data_class), tombstone_of(erased))
+    found = examined("--fix")
+    (problem,) = found["to_finish"]
+    assert (problem["kind"], problem["path"], found["damage"]) == ("unfinished erasure", path, [])
+    assert "kedro al erase again" in problem["remedy"]
+    assert PAGE in problem["remedy"]
+    assert "1 to finish" in call(doctor).output
+
+
+def test_an_erasure_that_was_killed_before_pages_are_refused_everywhere_is_to_be_finished(patient):
+    create_tombstone(store_of(patient, "labels"), tombstone_of())
+    (problem,) = examined("--quick")["to_finish"]
+    assert (problem["data_class"], problem["path"]) == ("traffic", "erasures/000001.json")
+
+
+def test_a_forged_tombstone_is_found_by_the_check_of_the_audit_log(patient):
+    receipt = one(patient, "labels", "topics/*/selection/attempts/*/receipt.json")
+    path, before = receipt.relative_to(folder_of(patient, "labels")).as_posix(), file_sha256(receipt)
+    spoil(receipt)
+    forged = tombstone_of(ErasedFile(path=path, sha256_before=before, sha256_after=file_sha256(receipt), rows=1))
+    create_tombstone(store_of(patient, "labels"), forged.model_copy(update={"number": 9}))
+    found = json.loads(call(audit, "--verify", "--json").stdout)
+    assert [(finding["kind"], finding["path"]) for finding in found["findings"]] == [
+        ("unannounced", "erasures/000009.json")
+    ]
+
+
+def test_an_announced_tombstone_is_sound(patient):
+    log = AuditLog(store_of(patient, "logs"), "ada")
+    for data_class in ("traffic", "labels"):
+        log.record("erase", entry_subject(data_class, "erasures/000001.json", to_json(tombstone_of())))
+        create_tombstone(store_of(patient, data_class), tombstone_of())
+    assert call(audit, "--verify").exit_code == 0
+    assert examined()["is_clean"]
+
+
+def test_a_stage_s_newest_entry_that_was_deleted_is_found(patient):
+    one(patient, "datasets", "topics/*/scoring/log/000001.json").unlink()
+    found = json.loads(call(audit, "--verify", "--json").stdout)
+    path = f"topics/{CYCLE}/scoring/log/000001.json"
+    assert [(finding["kind"], finding["path"]) for finding in found["findings"]] == [("vanished", path)]
+
+
+def test_a_champion_s_newest_entry_that_was_deleted_is_found(patient):
+    one(patient, "champion", "topics/log/000001.json").unlink()
+    found = json.loads(call(audit, "--verify", "--json").stdout)
+    expected = [("vanished", "topics/log/000001.json")]
+    assert [(finding["kind"], finding["path"]) for finding in found["findings"]] == expected
+
+
+def test_a_family_that_is_configured_no_more_is_looked_after_all_the_same(patient):
+    patient.only("sentiment")
+    spoil(one(patient, "labels", "topics/*/selection/attempts/*/receipt.json"))
+    store_of(patient, "datasets").write(f"{SCORING.attempt(RUN)}/predictions.parquet", b"half")
+    found = examined()
+    assert (kinds(found["damage"]), kinds(found["leftovers"])) == (["output"], ["abandoned attempt"])
+    assert found["entries"] == 8
+    assert any(note.startswith("topics:") for note in found["notes"])
+    checked = call(audit, "--verify")
+    assert "topics: in the stores, but not in families.yml" in checked.output
+    assert "8 commits checked" in checked.output
+
+
+def test_models_of_a_family_without_any_log_are_left_alone(patient):
+    store_of(patient, "models").write("forgotten/by_digest/aa/config.json", b"{}")
+    assert examined("--fix")["is_clean"]
+    assert store_of(patient, "models").exists("forgotten/by_digest/aa/config.json")
+
+
+def test_classes_of_data_that_share_a_root_are_told_apart(patient):
+    folder = patient.path / "shared"
+    for data_class in CLASSES:
+        shutil.copytree(folder_of(patient, data_class), folder, dirs_exist_ok=True)
+    patient.configure("globals.yml", {"root": "data/test", "roots": dict.fromkeys(CLASSES, "shared")})
+    found = examined()
+    assert (found["is_clean"], found["entries"], found["outputs"]) == (True, 8, OUTPUTS)
+    assert json.loads(call(audit, "--verify", "--json").stdout)["findings"] == []
+
+
+class CountsCopies(LocalStore):
+    """Counts the local copies that are asked for."""
+
+    copies: ClassVar[list[str]] = []
+
+    def local(self, path):
+        self.copies.append(path)
+        return super().local(path)
+
+
+def test_of_small_outputs_no_local_copy_is_made(patient, monkeypatch):
+    monkeypatch.setattr(CountsCopies, "copies", [])
+    stores = Stores.of(patient.loader)
+    counting = {name: CountsCopies(store.root) for name, store in stores.by_class.items()}
+    assert diagnose(replace(stores, by_class=counting), timedelta(hours=24)).is_clean
+    assert all("/by_digest/" in path for path in CountsCopies.copies)
+
+
+def test_a_large_output_is_hashed_from_a_local_copy(patient, monkeypatch):
+    monkeypatch.setattr(damage, "_LARGE", 0)
+    spoil(one(patient, "labels", "topics/*/selection/attempts/*/receipt.json"))
+    assert kinds(examined()["damage"]) == ["output"]
 
 
 def test_quick_sees_what_is_missing_and_not_what_was_changed(patient):
@@ -341,6 +492,18 @@ def test_no_model_is_removed_where_damage_hides_what_refers_to_it(patient):
     assert kinds(found["damage"]) == ["output"]
     assert found["removed"] == []
     assert store_of(patient, "models").list("topics/by_digest")
+
+
+def test_the_simpler_model_beside_a_challenger_is_referred_to(patient):
+    store, stores = store_of(patient, "models"), Stores.of(patient.loader)
+    path = f"topics/{CYCLE}/training/attempts/{RUN}/challenger.json"
+    data = b'{"model_digest": "aa", "simpler_model": "bb"}'
+    store.write(path, data)
+    output = Output(path=path, sha256=sha256(data).hexdigest(), size=len(data))
+    key, times = {"family": "topics", "cycle": CYCLE, "stage": "training"}, {"started_at": "", "ended_at": ""}
+    manifest = Manifest(run_id=RUN, outputs={"challenger": output}, **key, **times)
+    commit = StoredCommit("models", f"topics/{CYCLE}/training/log/000001.json", None, manifest)
+    assert references(stores, Commits((), (commit,), ()), "topics").stages == {"aa", "bb"}
 
 
 def test_within_an_experiment_the_doctor_refuses(patient):

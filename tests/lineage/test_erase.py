@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,8 +21,9 @@ from al_platform.lineage.erase import erase_page, plan_erasure
 from al_platform.lineage.mentions import find_page, write_without_page
 from al_platform.lineage.trace import model_lineage
 from al_platform.lineage.uses import page_uses
+from al_platform.reports.erasable import begin_page, end_page
 from al_platform.storage.audit_log import last_lines
-from al_platform.storage.erasures import ErasedPages, Versioned, accepts, page_sha256, tombstones
+from al_platform.storage.erasures import ErasedPages, accepts, page_sha256, tombstones
 from al_platform.storage.store import LocalStore, open_store
 
 FOURTH = "2026-11"
@@ -224,27 +226,39 @@ def test_an_erasure_reaches_the_experiments(own, page_id):
     own.run("selection", cycle=FOURTH, parameters={"experiment": "probe"})
 
 
-def test_what_is_about_to_be_done_is_recorded_once_before_a_file_changes(own, page_id):
+def test_a_line_announces_each_tombstone_before_it_is_there(own, page_id):
     told = []
 
     def record(action, subject):
+        announced = {"traffic": 0, "labels": 0, "datasets": 0, "models": 0}
+        there = {name for name in announced if tombstones(store(own, name))}
+        assert subject["data_class"] not in there
         assert files_with(own, page_id)
-        told.append((action, dict(subject)))
+        told.append((action, subject))
 
     take_out(own, page_id, record=record)
-    take_out(own, page_id, record=record)
+    assert {action for action, _ in told} == {"erase"}
+    assert page_id not in json.dumps(told)
+    lines = {subject["data_class"]: (subject["entry"], subject["entry_sha256"]) for _, subject in told}
+    assert {"traffic", "labels", "datasets"} <= set(lines)
+    for data_class, (entry, digest) in lines.items():
+        assert sha256(store(own, data_class).read(entry)).hexdigest() == digest
+
+
+def test_an_erasure_that_changes_nothing_leaves_no_line_and_one_that_ends_a_killed_one_leaves_one(
+    own, page_id, monkeypatch
+):
+    told = []
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalStore, "upload", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            take_out(own, page_id)
+    take_out(own, page_id, record=lambda *line: told.append(line))
     ((action, subject),) = told
     assert (action, subject["reason"], subject["page_sha256"]) == ("erase", REASON, page_sha256(page_id))
-    assert page_id not in json.dumps(subject)
-
-
-def test_former_versions_are_removed_where_a_store_keeps_them_also_by_the_second_run(own, page_id, monkeypatch):
-    asked = []
-    monkeypatch.setattr(LocalStore, "erase_versions", lambda self, path: asked.append(path) or 1, raising=False)
-    assert isinstance(store(own, "labels"), Versioned)
-    done = take_out(own, page_id)
-    assert done.versions == len(asked) == len(done.uses)
-    assert take_out(own, page_id).versions == len(done.uses)
+    assert "entry" not in subject
+    take_out(own, page_id, record=lambda *line: told.append(line))
+    assert len(told) == 1
 
 
 def test_a_run_that_writes_the_page_meanwhile_is_noticed(own, page_id, monkeypatch):
@@ -284,9 +298,29 @@ def test_the_command_asks_and_does_nothing_without_a_yes(own, page_id, monkeypat
     assert last_lines(store(own, "logs"), 1)[0].action == "erase"
 
 
+def test_a_short_id_is_said_not_to_be_looked_for_in_prose(own, pages, monkeypatch):
+    (data(own) / "logs/runs/9").mkdir(parents=True)
+    (data(own) / "logs/runs/9/run.log").write_text("failed at p-1\n")
+    task = {"data": {"page_id": "p-1", "text": "secret"}}
+    (data(own) / "labels/topics/platform/inbox").mkdir(parents=True, exist_ok=True)
+    (data(own) / "labels/topics/platform/inbox/a.jsonl").write_text(json.dumps(task))
+    result = call(own, monkeypatch, "p-1", "--yes")
+    assert "shorter than 6 characters is not looked for in prose" in result.output
+    assert "Taken out of 1 files" in result.output
+    assert "shorter than" not in call(own, monkeypatch, pages.annotated("train"), "--dry-run").output
+
+
+def test_a_report_loses_what_it_tells_of_the_page_and_keeps_the_rest(tmp_path):
+    file = tmp_path / "challenger_report.html"
+    told = [f"<p>before</p>{begin_page(name)}<p>text of it</p>{end_page()}" for name in ("page-12", "page-13")]
+    file.write_text("".join(told))
+    assert rewritten(file, "page-12") == (1, f"<p>before</p>{told[1]}".encode())
+    assert find_page(file, "page-99") is None
+
+
 def test_an_unknown_page_and_a_reason_that_names_the_page_are_refused(quarters, page_id):
     with pytest.raises(ConfigError, match="No file names page 'nope'"):
-        plan_erasure(quarters.loader, "nope")
+        plan_erasure(quarters.loader, "nope", REASON)
     with pytest.raises(ConfigError, match="The reason names the page"):
         erase_page(quarters.loader, page_id, f"because of {page_id}", "somebody")
 

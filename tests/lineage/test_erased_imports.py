@@ -36,4 +36,5 @@ def test_an_erased_page_is_set_aside_when_it_is_imported_again(project, call, tm
     traffic = open_store(project.loader.root("traffic"))
     assert not [path for path in traffic.list("") if b"gone-1" in traffic.read(path)]
     lines = json.loads(call("audit", "--json"))
-    assert [line["action"] for line in lines] == ["import", "erase", "import"]
+    assert [line["action"] for line in lines] == ["import", "erase", "erase", "import"]
+    assert [line["subject"].get("data_class") for line in lines][1:3] == ["traffic", "labels"]

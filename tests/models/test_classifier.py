@@ -6,7 +6,7 @@ import torch
 from ngram_texts import MULTI, SINGLE, SMALL, single_texts
 
 from al_platform.domain.errors import StoreError
-from al_platform.models.classifier import CONFIG_FILE, WEIGHTS_FILE, Classifier, ClassifierConfig
+from al_platform.models.classifier import CONFIG_FILE, WEIGHTS_FILE, NgramClassifier, NgramConfig
 from al_platform.models.data import SparseRows, to_batch
 from al_platform.models.module import NgramModule
 from al_platform.models.options import FitOptions
@@ -16,7 +16,7 @@ HOSTILE = ["", "\0", "x" * 5_000_000, "\ud800", "unheard", "word " * 100_000]
 
 
 @pytest.fixture(params=["single_fit", "multi_fit", "hidden_fit"])
-def classifier(request) -> Classifier:
+def classifier(request) -> NgramClassifier:
     return request.getfixturevalue(request.param).classifier
 
 
@@ -34,7 +34,7 @@ def test_numpy_and_torch_compute_the_same_logits(classifier):
 
 def test_a_loaded_model_scores_the_same_and_saves_the_same_bytes(classifier, tmp_path):
     classifier.save(tmp_path / "first")
-    loaded = Classifier.load(tmp_path / "first")
+    loaded = NgramClassifier.load(tmp_path / "first")
     loaded.save(tmp_path / "second")
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
@@ -71,7 +71,7 @@ def test_similar_pages_lie_closer_than_different_ones(single_fit):
 
 
 def bare(taxonomy, thresholds):
-    return Classifier(ClassifierConfig(taxonomy=taxonomy, ngram=SMALL, thresholds=thresholds), {})
+    return NgramClassifier(NgramConfig(taxonomy=taxonomy, ngram=SMALL, thresholds=thresholds), {})
 
 
 def test_the_likeliest_label_is_given_when_there_is_one():
@@ -89,7 +89,7 @@ def test_a_missing_file_is_named(single_fit, tmp_path, name):
     single_fit.classifier.save(tmp_path)
     (tmp_path / name).unlink()
     with pytest.raises(StoreError, match=name):
-        Classifier.load(tmp_path)
+        NgramClassifier.load(tmp_path)
 
 
 @pytest.mark.parametrize("name", [CONFIG_FILE, WEIGHTS_FILE])
@@ -99,7 +99,7 @@ def test_a_damaged_file_is_refused(single_fit, tmp_path, name, damage):
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[: len(content) // 2] if damage is None else damage)
     with pytest.raises(StoreError, match="damaged"):
-        Classifier.load(tmp_path)
+        NgramClassifier.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_config_of_another_model_is_refused(single_fit, tmp_path, change, mess
     config = json.loads((tmp_path / CONFIG_FILE).read_text())
     (tmp_path / CONFIG_FILE).write_text(json.dumps(config | change))
     with pytest.raises(StoreError, match=message):
-        Classifier.load(tmp_path)
+        NgramClassifier.load(tmp_path)
 
 
 def test_only_weights_and_config_are_stored(single_fit, tmp_path):

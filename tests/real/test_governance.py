@@ -12,6 +12,7 @@ tested.
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -30,11 +31,12 @@ from al_platform.governance.documents import Governed, governed_s3
 from al_platform.governance.options import GovernanceOptions
 from al_platform.governance.s3 import role_policy
 from al_platform.settings import CONFIG_LOADER_ARGS
+from al_platform.storage.s3_store import S3Store
 from temporary_project import ROOT, Project
 
 pytestmark = pytest.mark.real
 
-ROLES = ("selection", "training", "promotion", "reader", "importer", "eraser")
+ROLES = ("selection", "training", "promotion", "reader", "importer", "operator", "eraser")
 OPTIONS = GovernanceOptions(server="seaweedfs")
 LABELS = "labels/topics/2026-01/annotation_ingest/attempts/run/labels.parquet"
 CHAMPION = "champion/topics/log/000001.json"
@@ -159,6 +161,27 @@ def test_an_erasure_removes_old_versions_and_no_one_else_does(store: Store) -> N
     assert store.delete("eraser", LABELS, VersionId=old) is None
     with pytest.raises(ClientError):
         admin.get_object(**store.at(LABELS), VersionId=old)
+
+
+def test_the_operator_sees_unfinished_uploads_and_gives_them_up_and_training_does_not(
+    store: Store, server: S3Server
+) -> None:
+    models = store.governed.places["models"]
+    root = f"s3://{models.bucket}/{models.prefix}"
+    server.client().create_multipart_upload(**store.at("models/topics/by_digest/abc/weights"))
+    with pytest.raises(StoreError, match="s3:ListBucketMultipartUploads"):
+        S3Store(root, server.client("training")).leftovers()
+    for role in ("eraser", "operator"):
+        (leftover,) = S3Store(root, server.client(role)).leftovers()
+        assert leftover.path == "topics/by_digest/abc/weights"
+    S3Store(root, server.client("operator")).remove_leftovers(timedelta(0))
+    assert list(S3Store(root, server.client()).leftovers()) == []
+
+
+def test_the_operator_removes_attempts_and_writes_none(store: Store) -> None:
+    store.put("admin", LABELS)
+    assert store.put("operator", LABELS) == "AccessDenied"
+    assert store.delete("operator", LABELS) is None
 
 
 def test_a_denied_write_stays_denied_after_a_restart(store: Store) -> None:

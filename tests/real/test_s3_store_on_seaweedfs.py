@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 from servers.s3 import S3Server
@@ -81,5 +82,5 @@ def test_a_client_that_dies_during_an_upload_leaves_the_old_object_and_a_leftove
     writer.wait()
     assert store.read("models/weights") == b"old"
     assert [leftover.path for leftover in store.leftovers()] == ["models/weights"]
-    store.remove_leftovers()
+    store.remove_leftovers(timedelta(0))
     assert list(store.leftovers()) == []

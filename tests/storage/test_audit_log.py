@@ -11,6 +11,7 @@ from al_platform.storage import audit_log
 from al_platform.storage.audit_log import (
     AuditLine,
     AuditLog,
+    anchor_quietly,
     commit_subject,
     committed_entry,
     entry_subject,
@@ -18,6 +19,7 @@ from al_platform.storage.audit_log import (
     verify,
 )
 from al_platform.storage.commit_log import Entry, StageKey, to_json
+from al_platform.storage.run_record import record_end
 from al_platform.storage.store import LocalStore
 
 KEY = StageKey("topics", "2026-10", "scoring")
@@ -255,13 +257,13 @@ def test_without_a_place_for_it_nothing_can_be_anchored(store):
     assert verify(store, None, []).anchors is None
 
 
-def entry(number=1):
+def entry(number=1, run_id="run-1", outputs="c"):
     return Entry(
         number=number,
-        run_id="run-1",
-        manifest=f"{KEY.attempt('run-1')}/manifest.json",
+        run_id=run_id,
+        manifest=f"{KEY.attempt(run_id)}/manifest.json",
         manifest_sha256="b" * 64,
-        outputs_digest="c" * 64,
+        outputs_digest=outputs * 64,
         committed_at="2026-11-01T00:00:00+00:00",
     )
 
@@ -272,7 +274,7 @@ COMMITTED = committed_entry("datasets", f"{KEY.prefix}/log/000001.json", to_json
 def test_a_commit_with_its_line_is_sound(log, store):
     log.record("commit", commit_subject("datasets", KEY, entry()))
     found = verify(store, None, [COMMITTED])
-    assert (found.findings, found.commits, found.announced_only) == ((), 1, 0)
+    assert (found.findings, found.commits, found.announced_only) == ((), 1, ())
 
 
 def test_a_commit_without_a_line_is_found(log, store):
@@ -294,12 +296,143 @@ def test_an_old_commit_that_was_made_the_head_again_by_hand_is_found(log, store)
     assert kinds(verify(store, None, [COMMITTED, again])) == [("unannounced", again.entry)]
 
 
-def test_a_line_whose_commit_never_came_is_counted_and_is_no_finding(log, store):
-    log.record("commit", commit_subject("datasets", KEY, entry()))
+def announce(log, **known):
+    """Announce a commit of scoring; return where its entry would lie and what it would be."""
+    made = entry(**known)
+    log.record("commit", commit_subject("datasets", KEY, made))
+    return committed_entry("datasets", f"{KEY.prefix}/log/{made.number:06d}.json", to_json(made))
+
+
+def end(store, run_id, error=None):
+    record_end(store, run_id, error)
+
+
+def below(entry):
+    return f"{entry.data_class}/{entry.entry}"
+
+
+def test_the_newest_entry_that_was_taken_away_after_its_run_had_ended_is_found(log, store):
+    announce(log)
+    lost = announce(log, number=2, run_id="run-2")
+    end(store, "run-2")
+    found = verify(store, None, [COMMITTED])
+    assert kinds(found) == [("vanished", lost.entry)]
+    assert "run-2" in found.findings[0].detail
+    assert found.announced_only == ()
+
+
+@pytest.mark.parametrize("error", [None, "injected"], ids=["killed", "failed"])
+def test_an_entry_that_a_killed_or_failed_run_announced_is_named_and_is_no_finding(log, store, error):
+    never_made = announce(log)
+    if error:
+        end(store, "run-1", error)
+    found = verify(store, None, [])
+    assert (found.findings, found.announced_only) == ((), (below(never_made),))
+
+
+def test_an_entry_that_its_failed_run_had_got_past_is_found_missing(log, store):
+    lost = announce(log)
+    later = {"run_id": "run-1", **entry_subject("labels", "topics/2026-10/selection/log/000001.json", b"{}")}
+    log.record("commit", later)
+    end(store, "run-1", "injected")
+    made = committed_entry("labels", later["entry"], b"{}")
+    assert kinds(verify(store, None, [made])) == [("vanished", lost.entry)]
+
+
+def test_what_another_family_of_a_failed_run_committed_later_explains_nothing_away(log, store):
+    never_made = announce(log)
+    later = {"run_id": "run-1", **entry_subject("labels", "sentiment/2026-10/selection/log/000001.json", b"{}")}
+    log.record("commit", later)
+    end(store, "run-1", "injected")
+    found = verify(store, None, [committed_entry("labels", later["entry"], b"{}")])
+    assert (found.findings, found.announced_only) == ((), (below(never_made),))
+
+
+def test_of_two_runs_that_came_to_the_same_the_later_one_lost_nothing(log, store):
+    first, second = announce(log, run_id="first"), announce(log, run_id="second")
+    end(store, "second")
+    found = verify(store, None, [first])
+    assert (found.findings, found.announced_only) == ((), (below(second),))
+
+
+def test_an_entry_in_whose_place_another_one_was_committed_later_is_found_missing(log, store):
+    lost = announce(log, run_id="first")
+    end(store, "first")
+    present = announce(log, run_id="second", outputs="d")
+    found = verify(store, None, [present])
+    assert [finding.kind for finding in found.findings] == ["vanished"]
+    assert lost.entry_sha256[:12] in found.findings[0].detail
+
+
+def test_an_end_that_cannot_be_read_excuses_nothing(log, store):
+    lost = announce(log)
+    store.write("runs/run-1/ended.json", b"{")
+    assert kinds(verify(store, None, [])) == [("vanished", lost.entry)]
+
+
+def test_a_champion_by_hand_that_is_not_there_is_found(log, store):
     log.record("promote", entry_subject("champion", "topics/log/000001.json", b"{}"))
     log.record("import", {"file": "pages.parquet"})
-    found = verify(store, None, [COMMITTED])
-    assert (found.findings, found.announced_only) == ((), 1)
+    assert kinds(verify(store, None, [])) == [("vanished", "topics/log/000001.json")]
+
+
+@pytest.mark.parametrize(("error", "expected"), [("injected", []), (None, ["vanished"])], ids=["failed", "done"])
+def test_of_a_champion_that_the_gate_made_the_run_s_end_tells(log, store, error, expected):
+    log.record("promote", {"run_id": "run-1", **entry_subject("champion", "topics/log/000001.json", b"{}")})
+    end(store, "run-1", error)
+    assert [finding.kind for finding in verify(store, None, []).findings] == expected
+
+
+def test_a_champion_by_hand_that_another_one_came_before_is_no_finding(log, store):
+    for content in (b"ours", b"theirs"):
+        log.record("promote", entry_subject("champion", "topics/log/000001.json", content))
+    found = verify(store, None, [committed_entry("champion", "topics/log/000001.json", b"theirs")])
+    assert (found.findings, found.announced_only) == ((), ("champion/topics/log/000001.json",))
+
+
+def test_an_entry_made_since_the_stores_were_listed_is_no_finding(log, store):
+    made = announce(log)
+    end(store, "run-1")
+    there = {("datasets", made.entry): to_json(entry())}
+    assert verify(store, None, [], lambda *where: there.get(where)).findings == ()
+
+
+def test_a_tombstone_without_a_line_is_found(log, store):
+    write(log, 1)
+    forged = committed_entry("labels", "erasures/000009.json", b"{}")
+    found = verify(store, None, [forged])
+    assert kinds(found) == [("unannounced", "erasures/000009.json")]
+    assert "compare the files that it names with a backup" in found.findings[0].remedy
+
+
+def test_a_line_for_one_root_announces_the_tombstone_in_all(log, store):
+    log.record("erase", entry_subject("labels", "erasures/000001.json", b"{}"))
+    roots = [committed_entry(data_class, "erasures/000001.json", b"{}") for data_class in ("traffic", "labels")]
+    assert verify(store, None, roots).findings == ()
+    changed = committed_entry("labels", "erasures/000001.json", b"{ }")
+    assert kinds(verify(store, None, [*roots, changed])) == [("unannounced", "erasures/000001.json")]
+
+
+def test_a_tombstone_that_was_taken_away_everywhere_is_found(log, store):
+    log.record("erase", entry_subject("labels", "erasures/000001.json", b"{}"))
+    assert kinds(verify(store, None, [])) == [("vanished", "erasures/000001.json")]
+
+
+def test_what_was_done_by_hand_is_anchored_at_once(log, store, outside):
+    write(log, 2)
+    anchor_quietly(log)
+    assert verify(store, outside, []).anchors == 1
+
+
+def test_a_place_for_the_anchor_that_fails_or_is_missing_does_not_fail_what_was_done(log, store, outside, monkeypatch):
+    def refuse(path, data):
+        raise StoreError("denied")
+
+    write(log, 1)
+    anchor_quietly(AuditLog(store, "ada"))
+    monkeypatch.setattr(outside, "create", refuse)
+    anchor_quietly(log)
+    assert outside.list("") == []
 
 
 def test_a_commit_made_while_the_log_is_checked_is_no_finding(log, store):

@@ -1,5 +1,6 @@
 """Against moto: quick, and blind to rights, to checksums and to races; ``tests/real`` has a server for those."""
 
+from datetime import timedelta
 from uuid import uuid4
 
 import boto3
@@ -130,16 +131,25 @@ def test_a_server_that_ignores_the_condition_of_a_write_is_refused(client, bucke
         S3Store(f"s3://{bucket}", Ignoring()).create("log/000001.json", b"ours")
 
 
-def test_only_the_present_version_outlives_an_erasure(client, bucket):
+def test_former_versions_are_listed_read_and_erased_one_by_one(client, bucket):
     client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     store = S3Store(f"s3://{bucket}/p", client)
     for content in (b"with the page", b"still with it", b"without"):
         store.write("a.parquet", content)
-    store.write("a.parquet.other", b"a longer name")
-    store.write("a.parquet.other", b"again")
-    assert store.erase_versions("a.parquet") == 2
-    versions = client.list_object_versions(Bucket=bucket, Prefix="p/")["Versions"]
-    assert sorted(version["Key"] for version in versions) == ["p/a.parquet", "p/a.parquet.other", "p/a.parquet.other"]
+    store.write("attempt/removed", b"with it too")
+    store.remove("attempt")
+    client.put_object(Bucket=bucket, Key="elsewhere", Body=b"1")
+    client.put_object(Bucket=bucket, Key="elsewhere", Body=b"2")
+    found = {store.read_version(former): former for former in store.former_versions()}
+    assert {content: former.path for content, former in found.items()} == {
+        b"with the page": "a.parquet",
+        b"still with it": "a.parquet",
+        b"with it too": "attempt/removed",
+    }
+    store.erase_versions([found[b"with the page"], found[b"with it too"]])
+    assert [store.read_version(former) for former in store.former_versions()] == [b"still with it"]
+    with pytest.raises(FileNotFoundError):
+        store.read_version(found[b"with it too"])
     assert store.read("a.parquet") == b"without"
 
 
@@ -148,7 +158,7 @@ def test_an_unfinished_upload_is_a_leftover_that_can_be_removed(client, bucket):
     client.create_multipart_upload(Bucket=bucket, Key="p/models/weights")
     client.create_multipart_upload(Bucket=bucket, Key="elsewhere/weights")
     assert [leftover.path for leftover in store.leftovers()] == ["models/weights"]
-    store.remove_leftovers()
+    store.remove_leftovers(timedelta(0))
     assert list(store.leftovers()) == []
 
 

@@ -1,5 +1,6 @@
 import subprocess
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from store_contract import AtomicCreateContract, StoreContract
@@ -30,7 +31,7 @@ def test_a_half_written_file_is_a_leftover_that_can_be_removed(tmp_path):
     (tmp_path / "x" / ".c.123.part").write_bytes(b"half")
     assert isinstance(store, Cleanable)
     assert [(leftover.path, leftover.size) for leftover in store.leftovers()] == [("x/.c.123.part", 4)]
-    store.remove_leftovers()
+    store.remove_leftovers(timedelta(0))
     assert list(store.leftovers()) == []
     assert store.list("x") == ["x/a"]
 

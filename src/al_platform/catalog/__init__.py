@@ -1,6 +1,7 @@
 """The Kedro datasets of the project: the store, the champion and the annotation platform as catalog entries."""
 
 from al_platform.catalog.champion import Champion, ChampionLog, ModelOutput
+from al_platform.catalog.checkpoints import Checkpoints
 from al_platform.catalog.history import AllCycles, NewestBefore, SealedBatches
 from al_platform.catalog.labels import ImportedLabels
 from al_platform.catalog.outputs import SealedOutput, StageOutput
@@ -11,6 +12,7 @@ __all__ = [
     "AllCycles",
     "Champion",
     "ChampionLog",
+    "Checkpoints",
     "ImportedLabels",
     "ImportedPredictions",
     "LedgerPartition",

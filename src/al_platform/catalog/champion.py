@@ -1,22 +1,26 @@
 """Models under their digest, and the champion: a log in which every promotion and rollback is one more entry."""
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from al_platform.catalog.outputs import StageOutput, StoreDataset, stored_files
 from al_platform.domain.errors import CommitConflictError, StoreError
-from al_platform.models.classifier import Classifier
-from al_platform.models.model import TRAINING_RECORD, Model, TrainedModel, directory_digest
+from al_platform.models.lock import installed_packages
+from al_platform.models.model import TRAINING_RECORD, Model, TrainedModel, directory_digest, load_classifier
 from al_platform.storage.audit_log import AuditLog, entry_subject
 from al_platform.storage.commit_log import Input, StageKey, append, entries, head, to_json
-from al_platform.storage.store import Root, Store, open_store, temporary_folder
+from al_platform.storage.scratch import temporary_folder
+from al_platform.storage.store import Root, Store, open_store
 
 BY_GATE = "gate"
+Kind = Literal["gate", "by_hand", "rollback"]
 
 
 class ChampionEntry(BaseModel):
@@ -24,12 +28,16 @@ class ChampionEntry(BaseModel):
 
     Attributes:
         number: Position in the log, from 1.
-        cycle: The cycle whose run made it: later cycles read this champion.
+        cycle: The cycle whose run made it, or the newest one that had begun when a person did: later cycles read this
+            champion.
         model_digest: The model that became champion.
         previous: The champion it replaced, if any.
         reason: ``gate``, or why a person did it.
-        verdict_digest: SHA-256 of the verdict that it follows from.
+        verdict_digest: SHA-256 of the verdict that it follows from, or was made in spite of.
         at: When, ISO 8601, UTC.
+        kind: What made it: the gate's verdict, a person's promotion, or a person's return to a former champion.
+        actor: Who did it by hand; None for the gate.
+        verdict: What the gate's newest verdict on this model was; None where it gave none, or was not asked.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,6 +50,9 @@ class ChampionEntry(BaseModel):
     reason: str
     verdict_digest: str | None
     at: str
+    kind: Kind = "gate"
+    actor: str | None = None
+    verdict: str | None = None
 
 
 class Promotion(BaseModel):
@@ -62,10 +73,34 @@ class ModelOutput(StageOutput):
         super().__init__(format="json", **output)
 
     def _save(self, data: TrainedModel) -> None:
-        super()._save({"model_digest": store_model(self.store, self.family, data)})
+        reference = {}
+        if data.simpler is not None:
+            simpler = replace(data.simpler, record=self._completed(data.simpler.record))
+            reference["simpler_model"] = store_model(self.store, self.family, simpler)
+        model = replace(data, record=self._completed({**data.record, "digests": reference}))
+        super()._save({"model_digest": store_model(self.store, self.family, model), **reference})
 
     def _load(self) -> Model:
-        return load_model(self.store, self.family, super()._load()["model_digest"])
+        reference = super()._load()
+        model = load_model(self.store, self.family, reference["model_digest"])
+        if "simpler_model" not in reference:
+            return model
+        return replace(model, simpler=load_model(self.store, self.family, reference["simpler_model"]))
+
+    def _completed(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the training's record with what only the run knows."""
+        if self.run is None:
+            return dict(record)
+        read = self.run.attempt(self.key, self.store).inputs
+        stored = {name: source.model_dump(mode="json") for name, source in read.items()}
+        return {
+            **record,
+            "run_id": self.run.run_id,
+            "code_revision": self.run.code_revision,
+            "environment": dict(self.run.environment),
+            "packages": installed_packages(),
+            "inputs": {**record.get("inputs", {}), "stored": stored},
+        }
 
 
 class Champion(StoreDataset):
@@ -92,43 +127,42 @@ class Champion(StoreDataset):
 
 
 class ChampionLog(StoreDataset):
-    """The champion log of a family: saving a ``Promotion`` appends to it, loading returns all entries."""
+    """The champion log of a family: saving a ``Promotion`` appends to it, loading returns what led to it.
+
+    Loaded are the entries of earlier cycles and the gate's own of this one. What people did in between counts for later
+    cycles, so that a quarter that is run again reports what it reported.
+    """
 
     def _save(self, data: Promotion) -> None:
         if data.model_digest is None:
             return
         log = champion_log(self.store, self.family)
-        if log and (log[-1].cycle, log[-1].model_digest) == (self.cycle, data.model_digest):
+        own = [entry for entry in log if self._is_own(entry)]
+        if own and own[-1].model_digest == data.model_digest:
             return
-        # A quarter that is run again supersedes its own promotion: both were compared with the champion before it.
-        others = [entry.model_digest for entry in log if (entry.cycle, entry.reason) != (self.cycle, BY_GATE)]
-        compared_with = others[-1] if others else None
-        if compared_with != data.expected_champion:
-            raise CommitConflictError(
-                f"The champion of {self.family} moved while {data.model_digest[:12]} was evaluated: the verdict "
-                f"compared it with {_short(data.expected_champion)}, the champion is now {_short(compared_with)}. "
-                f"Run the quarterly of the next cycle, which compares with it."
-            )
-        append_champion(
-            self.store,
-            ChampionEntry(
-                number=len(log) + 1,
-                family=self.family,
-                cycle=self.cycle,
-                model_digest=data.model_digest,
-                previous=log[-1].model_digest if log else None,
-                reason=BY_GATE,
-                verdict_digest=data.verdict_digest,
-                at=datetime.now(UTC).isoformat(timespec="seconds"),
-            ),
-            self.run.audit if self.run else None,
+        _require_unmoved(log, own, data, self.family)
+        entry = ChampionEntry(
+            number=len(log) + 1,
+            family=self.family,
+            cycle=self.cycle,
+            model_digest=data.model_digest,
+            previous=log[-1].model_digest if log else None,
+            reason=BY_GATE,
+            verdict_digest=data.verdict_digest,
+            at=datetime.now(UTC).isoformat(timespec="seconds"),
+            verdict="promote",
         )
+        append_champion(self.store, entry, *((self.run.audit, self.run.run_id) if self.run else (None, None)))
 
     def _load(self) -> list[ChampionEntry]:
-        log = [entry for entry in champion_log(self.store, self.family) if entry.cycle <= self.cycle]
-        digest = sha256(b"".join(to_json(entry) for entry in log)).hexdigest()
+        log = champion_log(self.store, self.family)
+        read = [entry for entry in log if entry.cycle < self.cycle or self._is_own(entry)]
+        digest = sha256(b"".join(to_json(entry) for entry in read)).hexdigest()
         self.source = Input(place=f"{self.family}/log", sha256=digest)
-        return log
+        return read
+
+    def _is_own(self, entry: ChampionEntry) -> bool:
+        return (entry.cycle, entry.kind) == (self.cycle, "gate")
 
     def _exists(self) -> bool:
         # Not "is there a log": a run of what is missing must still carry out this cycle's verdict.
@@ -146,21 +180,42 @@ def champion_before(store: Store, family: str, cycle: str) -> ChampionEntry | No
     return earlier[-1] if earlier else None
 
 
-def append_champion(store: Store, entry: ChampionEntry, audit: AuditLog | None) -> None:
+def append_champion(store: Store, entry: ChampionEntry, audit: AuditLog | None, run_id: str | None = None) -> None:
     """Append ``entry`` to its family's champion log, after its line in the audit log.
 
+    The entry is built on the log as it was read: its number is the next one, and only one entry can be created there.
+
     Raises:
-        CommitConflictError: Another promotion took this place first.
+        CommitConflictError: Another promotion or rollback took this place first.
     """
-    folder, data = f"{entry.family}/log", to_json(entry)
+    path, data = f"{entry.family}/log/{entry.number:06d}.json", to_json(entry)
     if audit:
-        audit.record("promote", entry_subject("champion", f"{folder}/{entry.number:06d}.json", data))
+        action = "rollback" if entry.kind == "rollback" else "promote"
+        about = {"reason": entry.reason, "run_id": run_id}
+        audit.record(action, {**about, **entry_subject("champion", path, data)})
     try:
-        append(store, folder, entry.number, data)
+        append(store, f"{entry.family}/log", entry.number, data)
     except FileExistsError as error:
-        raise CommitConflictError(
-            f"Another run promoted a model of {entry.family} first; {entry.model_digest[:12]} was not promoted."
-        ) from error
+        # A lost reply looks like a lost race: the entry read back tells which of the two it was.
+        theirs = store.read(path)
+        if theirs != data:
+            raise _lost_race(ChampionEntry.model_validate_json(theirs), entry) from error
+
+
+def succession(log: Sequence[ChampionEntry]) -> list[ChampionEntry]:
+    """Return how the champion of today came to be, oldest first: what was rolled back or superseded is left out.
+
+    A quarter that is run again supersedes its own promotion.
+    """
+    line: list[ChampionEntry] = []
+    for entry in log:
+        if entry.kind == "rollback":
+            back_at = [position for position, former in enumerate(line) if former.model_digest == entry.model_digest]
+            del line[back_at[-1] if back_at else len(line) :]
+        elif line and entry.kind == "gate" and (line[-1].kind, line[-1].cycle) == ("gate", entry.cycle):
+            line.pop()
+        line.append(entry)
+    return line
 
 
 def store_model(store: Store, family: str, model: TrainedModel) -> str:
@@ -188,13 +243,39 @@ def load_model(store: Store, family: str, digest: str) -> Model:
     directory = store.local(_folder(family, digest))
     if directory_digest(directory) != digest:
         raise StoreError(f"Model {digest[:12]} of {family} in {store.root} was changed after it was stored.")
-    return Model(digest, Classifier.load(directory))
+    return Model(digest, load_classifier(directory))
 
 
 def training_record(store: Store, family: str, digest: str) -> dict[str, Any]:
     """Return the record of how a model was trained."""
     record: dict[str, Any] = json.loads(store.read(f"{_folder(family, digest)}/{TRAINING_RECORD}"))
     return record
+
+
+def _require_unmoved(
+    log: Sequence[ChampionEntry], own: Sequence[ChampionEntry], promotion: Promotion, family: str
+) -> None:
+    # A quarter that is run again supersedes its own promotion: both were compared with the champion before it.
+    others = [entry for entry in log if entry not in own]
+    newest = others[-1] if others else None
+    is_followed = bool(newest and own and newest.number > own[-1].number)
+    compared_with = newest.model_digest if newest else None
+    if compared_with == promotion.expected_champion and not is_followed:
+        return
+    by_whom = f" since {newest.actor} said: {newest.reason}" if newest and newest.kind != "gate" else ""
+    raise CommitConflictError(
+        f"The champion of {family} moved while {_short(promotion.model_digest)} was evaluated: the verdict compared it "
+        f"with {_short(promotion.expected_champion)}, the champion is now {_short(compared_with)}{by_whom}. "
+        f"Run the quarterly of the next cycle, which compares with it, or decide by hand: kedro al promote --help."
+    )
+
+
+def _lost_race(theirs: ChampionEntry, ours: ChampionEntry) -> CommitConflictError:
+    return CommitConflictError(
+        f"Another promotion or rollback of {ours.family} came first: entry {theirs.number} makes "
+        f"{_short(theirs.model_digest)} the champion ({theirs.reason}). Nothing was done about "
+        f"{_short(ours.model_digest)}. Look at it with: kedro al champions --family {ours.family}"
+    )
 
 
 def _folder(family: str, digest: str) -> str:

@@ -67,11 +67,20 @@ def _load_json(path: Path) -> Any:
     return json.loads(path.read_bytes())
 
 
+def _dump_html(document: str, path: Path) -> None:
+    path.write_bytes(document.encode())
+
+
+def _load_html(path: Path) -> str:
+    return path.read_bytes().decode()
+
+
 _FORMATS = {
     "parquet": Format(".parquet", _dump_parquet, read_parquet),
     # The same file, opened as an Ibis expression: for what may be larger than memory.
     "ibis": Format(".parquet", _dump_parquet, _load_expression),
     "json": Format(".json", _dump_json, _load_json),
+    "html": Format(".html", _dump_html, _load_html),
 }
 
 

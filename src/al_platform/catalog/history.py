@@ -1,13 +1,13 @@
 """What earlier cycles left: fixed by the cycle of the run, not by when it runs."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 
-from al_platform.catalog.formats import format_named, read_parquet, schema_named
-from al_platform.catalog.outputs import StoreDataset, input_of, read_output, stored_files
-from al_platform.storage.commit_log import Input, Output, StageKey, committed_cycles, head, history
+from al_platform.catalog.formats import format_named, schema_named
+from al_platform.catalog.outputs import StoreDataset, input_of, read_output
+from al_platform.catalog.stored_table import CYCLE, FilesDataset, StoredTable, verified
+from al_platform.storage.commit_log import Output, StageKey, committed_cycles, head, history
 
 
 class _History(StoreDataset):
@@ -75,15 +75,16 @@ class NewestBefore(_History):
 
 
 class AllCycles(_History):
-    """The tables of all cycles before this one, one after another, with a column ``cycle``."""
+    """The tables of all cycles before this one, one after another, with a column ``cycle``, as a ``StoredTable``."""
 
-    def _load(self) -> pa.Table:
-        outputs = self._committed()
-        self.source = input_of(*outputs.values())
-        return one_after_another({cycle: self._read(output) for cycle, output in outputs.items()}, self.empty())
+    def _load(self) -> StoredTable:
+        outputs = self._committed().values()
+        self.source = input_of(*outputs)
+        files = {output.path: output.sha256 for output in outputs}
+        return StoredTable(list(files), with_cycle(self.schema), lambda path: verified(self.store, path, files[path]))
 
 
-class SealedBatches(StoreDataset):
+class SealedBatches(FilesDataset):
     """Every batch that was sealed before this cycle, with a column ``cycle``; whether its stage was committed or not.
 
     A batch is sealed before it is sent, so that none that people may be working on is missing here.
@@ -97,31 +98,22 @@ class SealedBatches(StoreDataset):
             name: The sealed output.
             schema: Its schema, in ``al_platform.schemas``.
             including_this: Whether this cycle's is among them.
-            where: Root, family and cycle.
+            where: Root, family and cycle, and where digests are recorded.
         """
         super().__init__(**where)
         self._suffix = f"/{stage}/sealed/{name}.parquet"
-        self.schema = schema_named(schema)
+        self.schema = with_cycle(schema_named(schema))
         self._including_this = including_this
 
-    def _load(self) -> pa.Table:
+    def _load(self) -> StoredTable:
         sealed = {path.split("/")[1]: path for path in self.store.list(self.family) if path.endswith(self._suffix)}
-        paths = {cycle: path for cycle, path in sealed.items() if cycle < self.cycle or self._is_own(cycle)}
-        files = stored_files(self.store, list(paths.values()))
-        self.source = Input.of_files(", ".join(paths.values()), files)
-        tables = {cycle: read_parquet(self.store.local(path)) for cycle, path in paths.items()}
-        return one_after_another(tables, self.schema.empty_table())
+        paths = [path for cycle, path in sealed.items() if cycle < self.cycle or self._is_own(cycle)]
+        return self._table(", ".join(paths), paths, self.schema)
 
     def _is_own(self, cycle: str) -> bool:
         return self._including_this and cycle == self.cycle
 
 
-def one_after_another(tables: Mapping[str, pa.Table], empty: pa.Table) -> pa.Table:
-    """Return tables by cycle as one, with the columns of ``empty`` and a column ``cycle``."""
-    names = [name for name in empty.column_names if name != "cycle"]
-    parts = [_with_cycle(table.select(names), cycle) for cycle, table in tables.items()]
-    return pa.concat_tables([_with_cycle(empty.select(names), ""), *parts], promote_options="default")
-
-
-def _with_cycle(table: pa.Table, cycle: str) -> pa.Table:
-    return table.append_column("cycle", pa.array([cycle] * table.num_rows, pa.string()))
+def with_cycle(schema: pa.Schema) -> pa.Schema:
+    """Return ``schema`` with a column ``cycle``."""
+    return schema.append(pa.field(CYCLE, pa.string(), nullable=False))

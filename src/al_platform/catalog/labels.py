@@ -1,20 +1,15 @@
 """Labels that were there before the platform: imported, or the labelled start of a simulated source."""
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import pyarrow as pa
-
-from al_platform.catalog.formats import read_parquet
-from al_platform.catalog.outputs import StoreDataset, stored_files
+from al_platform.catalog.stored_table import FilesDataset, StoredTable
 from al_platform.catalog.traffic import IMPORTED, add_table, without_erased
-from al_platform.schemas import IMPORTED_LABELS, conform
+from al_platform.schemas import IMPORTED_LABELS
 from al_platform.sources import SourceOptions, open_source
-from al_platform.storage.commit_log import Input
 
 
-class ImportedLabels(StoreDataset):
+class ImportedLabels(FilesDataset):
     """All labels imported for a family, in the order of import. A simulated source writes its own at first use."""
 
     def __init__(self, *, traffic: Mapping[str, Any], **where: Any):
@@ -22,30 +17,18 @@ class ImportedLabels(StoreDataset):
 
         Args:
             traffic: ``source`` and ``options`` of ``globals.yml``.
-            where: Root, family and cycle.
+            where: Root, family and cycle, and where digests are recorded.
         """
         super().__init__(**where)
         self._traffic = traffic
+        self.schema = IMPORTED_LABELS
 
-    def _load(self) -> pa.Table:
+    def _load(self) -> StoredTable:
         folder = labels_folder(self.family)
         if not self.store.list(folder) and self._traffic["source"] != IMPORTED:
             source = open_source(self._traffic["source"], SourceOptions.model_validate(self._traffic["options"]))
             add_table(self.store, folder, without_erased(self.store, source.seed_labels(self.family)))
-        files = self.store.list(folder)
-        self.source = Input.of_files(folder, stored_files(self.store, files))
-        return read_labels(self.store.local(file) for file in files)
-
-
-def read_labels(files: Iterable[Path]) -> pa.Table:
-    """Return the imported labels in these files, one file after another."""
-    tables = [_read(file) for file in files]
-    return pa.concat_tables([IMPORTED_LABELS.empty_table(), *tables], promote_options="default")
-
-
-def _read(file: Path) -> pa.Table:
-    # Other columns that a file brought along may differ in type from file to file, and nothing reads them.
-    return conform(read_parquet(file), IMPORTED_LABELS, file.name).select(IMPORTED_LABELS.names)
+        return self._table(folder, self.store.list(folder), self.schema)
 
 
 def labels_folder(family: str) -> str:

@@ -1,5 +1,6 @@
 """Outputs of stages: staged by a run, committed by the stage's report, read from the commit log."""
 
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from al_platform.domain.errors import ConfigError, NotReadyError, StoreError
 from al_platform.storage.commit_log import File, Input, Output, StageKey, file_sha256, head
 from al_platform.storage.erasures import accepts
 from al_platform.storage.run import Run
-from al_platform.storage.store import Root, Store, open_store, temporary_folder
+from al_platform.storage.scratch import temporary_folder
+from al_platform.storage.store import Root, Store, open_store
 
 
 class StoreDataset(AbstractDataset[Any, Any]):
@@ -134,7 +136,7 @@ class SealedOutput(StageOutput):
         with temporary_folder() as folder:
             file = Path(folder) / self.name
             self.format.dump(data, file)
-            if not self.store.exists(self._path):
+            with suppress(FileExistsError):
                 self.store.create(self._path, file.read_bytes())
         self._stage(self._sealed())
 

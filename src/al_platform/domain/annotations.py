@@ -11,19 +11,25 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from al_platform.domain.errors import TaxonomyError
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.schemas import ANNOTATIONS, BATCH, LABELS, QUARANTINE, conform
 
-CYCLE_BATCH = BATCH.append(pa.field("cycle", pa.string(), nullable=False))
+SENT = pa.schema(
+    [
+        *(BATCH.field(name) for name in ("batch_id", "page_id", "rank", "reason", "inclusion_probability")),
+        pa.field("cycle", pa.string(), nullable=False),
+    ]
+)
 UNRESOLVED = pa.schema([LABELS.field("page_id"), LABELS.field("n_annotations")])
 MIN_ANSWERS_TO_COMPARE = 2
 Identity: TypeAlias = tuple[str, int, bool, bool, tuple[str, ...]]
-RECENCY = attrgetter("updated_at_us", "annotation_id")
 NEVER = np.iinfo(np.int64).min
 AFTER_ALL = np.iinfo(np.int64).max
+_SEPARATOR = "\x1f"
 
 
 class Version(NamedTuple):
@@ -62,8 +68,10 @@ def new_versions(pulled: pa.Table, known: pa.Table) -> pa.Table:
     Raises:
         SchemaError: A table does not fit the schema.
     """
-    pulled = conform(pulled, ANNOTATIONS, "the pulled annotations")
-    seen = {version.identity: version for version in _versions(conform(known, ANNOTATIONS, "the annotation ledger"))}
+    pulled, known = _without_known(
+        conform(pulled, ANNOTATIONS, "the pulled annotations"), conform(known, ANNOTATIONS, "the annotation ledger")
+    )
+    seen = {version.identity: version for version in _versions(known)}
     fresh = {version.identity: version for version in reversed(_versions(pulled)) if version.identity not in seen}
     rows = [
         version.row
@@ -87,11 +95,13 @@ def fold(ledger: pa.Table) -> pa.Table:
     Raises:
         SchemaError: The table does not fit the schema.
     """
-    ledger = conform(ledger, ANNOTATIONS, "the annotation ledger")
-    newest = {version.annotation_id: version for version in _versions(ledger)}
-    standing = sorted((version for version in newest.values() if not version.deleted), key=RECENCY)
-    answers = {(version.page_id, version.annotator): version.row for version in standing}
-    return ledger.take(pa.array([answers[key] for key in sorted(answers)], pa.int64()))
+    ledger = conform(ledger, ANNOTATIONS, "the annotation ledger").combine_chunks()
+    newest = ledger.take(_newest_versions(ledger))
+    standing = newest.filter(pc.invert(newest["deleted"]))
+    ranks = [_ranks(standing[name]) for name in ("page_id", "annotator", "annotation_id")]
+    page, annotator, annotation = ranks
+    order = np.lexsort((annotation, _times(standing), annotator, page))
+    return standing.take(order[_ends_of_runs(page[order], annotator[order])])
 
 
 def valid_answers(ledger: pa.Table, taxonomy: Taxonomy) -> tuple[pa.Table, pa.Table]:
@@ -99,15 +109,14 @@ def valid_answers(ledger: pa.Table, taxonomy: Taxonomy) -> tuple[pa.Table, pa.Ta
 
     Only answers that hold now are looked at: a mistake that was corrected or deleted since is none.
     """
-    rows = fold(ledger).select(["annotation_id", "page_id", "annotator", "values", "skipped"]).to_pylist()
-    answers = [row for row in rows if not row["skipped"]]
-    problems = [(row, problem) for row in answers if (problem := taxonomy.problem(row["values"])) is not None]
-    invalid = {row["annotation_id"] for row, _ in problems}
-    keep = pa.array([name not in invalid for name in ledger.column("annotation_id").to_pylist()], pa.bool_())
+    answers = _votes(fold(ledger))
+    problems = [(row, taxonomy.problem(row["values"])) for row in _outside(answers, taxonomy).to_pylist()]
+    invalid = pa.array([row["annotation_id"] for row, _ in problems], pa.string())
     quarantined = [
         {"page_id": row["page_id"], "reason": "invalid_answer", "detail": f"{row['annotator']}: {problem}"}
         for row, problem in problems
     ]
+    keep = pc.invert(pc.is_in(ledger["annotation_id"], value_set=invalid))
     return ledger.filter(keep), pa.Table.from_pylist(quarantined, QUARANTINE)
 
 
@@ -128,7 +137,7 @@ def adjudicate(ledger: pa.Table, batches: pa.Table, taxonomy: Taxonomy, cycle: s
 
     Args:
         ledger: Answer versions of all partitions up to this cycle; see ``schemas.ANNOTATIONS``.
-        batches: Rows of every batch so far, ``schemas.BATCH`` with a column ``cycle``; later cycles are ignored.
+        batches: Rows of every batch so far, see ``SENT``; later cycles are ignored.
         taxonomy: The family's labels.
         cycle: The cycle to give pages that are in no batch.
 
@@ -221,17 +230,42 @@ class _Tally(NamedTuple):
 
 
 def _tally(ledger: pa.Table, taxonomy: Taxonomy) -> _Tally:
-    answers = [row for row in fold(ledger).to_pylist() if not row["skipped"]]
-    for row in answers:
-        if (problem := taxonomy.problem(row["values"])) is not None:
-            raise TaxonomyError(
-                f"Annotation {row['annotation_id']} of page {row['page_id']}: {problem} "
-                f"Correct it on the platform, or set it aside with valid_answers."
-            )
-    page_ids, page = np.unique(np.array([row["page_id"] for row in answers], dtype=object), return_inverse=True)
+    answers = _votes(fold(ledger))
+    for row in _outside(answers, taxonomy).to_pylist():
+        raise TaxonomyError(
+            f"Annotation {row['annotation_id']} of page {row['page_id']}: {taxonomy.problem(row['values'])} "
+            f"Correct it on the platform, or set it aside with valid_answers."
+        )
+    pages = answers["page_id"].combine_chunks().dictionary_encode()
+    page, page_ids = pages.indices.to_numpy().astype(np.int64), pages.dictionary.to_pylist()
     votes = np.zeros((len(page_ids), len(taxonomy.labels)), dtype=np.int64)
-    np.add.at(votes, page, taxonomy.encode([row["values"] for row in answers]).astype(np.int64))
-    return _Tally(page_ids.tolist(), votes, np.bincount(page, minlength=len(page_ids)))
+    np.add.at(votes, page, _encoded(answers["values"], taxonomy).astype(np.int64))
+    return _Tally(page_ids, votes, np.bincount(page, minlength=len(page_ids)))
+
+
+def _votes(folded: pa.Table) -> pa.Table:
+    return folded.filter(pc.invert(folded["skipped"])).combine_chunks()
+
+
+def _outside(answers: pa.Table, taxonomy: Taxonomy) -> pa.Table:
+    """Return the answers that the taxonomy does not allow."""
+    values = answers["values"].combine_chunks()
+    is_known = pc.is_in(values.flatten(), value_set=pa.array(taxonomy.labels, pa.string()))
+    unknown = pc.list_parent_indices(values).filter(pc.invert(is_known))
+    is_outside = np.zeros(answers.num_rows, dtype=bool)
+    is_outside[unknown.to_numpy()] = True
+    if not taxonomy.is_multi:
+        is_outside |= pc.list_value_length(values).to_numpy() != 1
+    return answers.filter(pa.array(is_outside))
+
+
+def _encoded(values: pa.ChunkedArray, taxonomy: Taxonomy) -> NDArray[np.bool_]:
+    """Return valid answers as an indicator matrix, one row an answer."""
+    lists = values.combine_chunks()
+    encoded = np.zeros((len(lists), len(taxonomy.labels)), dtype=bool)
+    label = pc.index_in(lists.flatten(), value_set=pa.array(taxonomy.labels, pa.string()))
+    encoded[pc.list_parent_indices(lists).to_numpy(), label.to_numpy()] = True
+    return encoded
 
 
 def _alpha(votes: NDArray[np.int64]) -> float | None:
@@ -252,6 +286,70 @@ def _ordered_pairs(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _most(votes: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(votes.max(axis=1, keepdims=True))
+
+
+def _newest_versions(ledger: pa.Table) -> NDArray[np.int64]:
+    """Return the row of the newest version of each annotation."""
+    annotation, time = _ranks(ledger["annotation_id"]), _times(ledger)
+    deleted, skipped = (ledger[name].to_numpy() for name in ("deleted", "skipped"))
+    order = np.lexsort((skipped, deleted, time, annotation))
+    ends = _ends_of_runs(annotation[order])
+    # Of several that are the newest, the whole order of versions decides, which only Python knows.
+    last = order[np.flatnonzero(ends)][annotation]
+    is_newest = (time == time[last]) & (deleted == deleted[last]) & (skipped == skipped[last])
+    newest = np.flatnonzero(is_newest)
+    if len(newest) == np.count_nonzero(ends):
+        return newest
+    by_annotation = {version.annotation_id: version.row for version in _versions(ledger.take(newest))}
+    return newest[sorted(by_annotation.values())]
+
+
+def _ranks(names: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Return the position of each name among the sorted distinct names."""
+    encoded = names.combine_chunks().dictionary_encode()
+    order = pc.array_sort_indices(encoded.dictionary).to_numpy()
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return np.asarray(rank[encoded.indices.to_numpy()])
+
+
+def _times(ledger: pa.Table) -> NDArray[np.int64]:
+    """Return microseconds; a deletion without a time is last, an answer without one first."""
+    never = np.where(ledger["deleted"].to_numpy(), AFTER_ALL, NEVER)
+    times = ledger["updated_at"].cast(pa.int64())
+    return np.where(pc.is_null(times).to_numpy(), never, pc.fill_null(times, 0).to_numpy())
+
+
+def _ends_of_runs(*keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which rows are the last of their run of equal keys."""
+    is_end = np.ones(len(keys[0]), dtype=bool)
+    is_end[:-1] = np.logical_or.reduce([key[1:] != key[:-1] for key in keys])
+    return is_end
+
+
+def _without_known(pulled: pa.Table, known: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Return both tables without the annotations of which every pulled version is known as it is."""
+    is_known = pc.is_in(_spelled(pulled), value_set=_spelled(known))
+    changed = pulled.filter(pc.invert(is_known))["annotation_id"]
+    rest, seen = (table.filter(pc.is_in(table["annotation_id"], value_set=changed)) for table in (pulled, known))
+    return rest, seen
+
+
+def _spelled(ledger: pa.Table) -> pa.Array:
+    """Return each version's identity, its values in their stored order, as one text."""
+    lists = ledger["values"].combine_chunks()
+    escaped = pc.replace_substring(pc.replace_substring(lists.flatten(), "\\", "\\\\"), _SEPARATOR, "\\s")
+    values = pc.binary_join(pa.ListArray.from_arrays(pa.array(_offsets(lists)), escaped), _SEPARATOR)
+    fields = [ledger[name].combine_chunks().cast(pa.string()) for name in ("deleted", "skipped")]
+    time = pc.fill_null(ledger["updated_at"].combine_chunks().cast(pa.int64()).cast(pa.string()), "")
+    size = pc.list_value_length(lists).cast(pa.string())
+    return pc.binary_join_element_wise(
+        ledger["annotation_id"].combine_chunks(), time, *fields, size, values, _SEPARATOR
+    )
+
+
+def _offsets(lists: pa.ListArray) -> NDArray[np.int32]:
+    return np.concatenate([[0], np.cumsum(pc.list_value_length(lists).to_numpy())]).astype(np.int32)
 
 
 def _versions(table: pa.Table) -> list[Version]:
@@ -283,9 +381,9 @@ def _without_repeated_deletions(history: Iterable[Version], fresh: dict[Identity
 
 def _origins(ledger: pa.Table, batches: pa.Table, cycle: str) -> dict[str, dict[str, object]]:
     """Return the batch row of each page that says how it came to be labelled."""
-    batches = conform(batches, CYCLE_BATCH, "the batches")
+    batches = conform(batches, SENT, "the batches").select(SENT.names)
     annotated_in = set(zip(*(ledger.column(name).to_pylist() for name in ("page_id", "batch_id")), strict=True))
-    rows = [row for row in batches.select(CYCLE_BATCH.names).to_pylist() if row["cycle"] <= cycle]
+    rows = batches.filter(pc.field("cycle") <= cycle).to_pylist()
 
     def precedence(row: dict[str, object]) -> tuple[object, ...]:
         answered = (row["page_id"], row["batch_id"]) in annotated_in

@@ -43,6 +43,16 @@ class ClassFigures(BaseModel):
     support: float
 
 
+class ReliabilityBin(BaseModel):
+    """``n`` rows with mean ``probability``, of which ``share`` are true."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    probability: float
+    share: float
+    n: int
+
+
 def class_counts(truth: BoolArray, decisions: BoolArray, weights: FloatArray | None = None) -> ClassCounts:
     """Return the sums that precision, recall and F1 are made of.
 
@@ -109,9 +119,14 @@ def log_loss(
 ) -> float:
     """Return the mean negative log-likelihood in nats; multi-label: the mean over classes of the binary one."""
     row_weights = checked_weights(truth, probabilities, weights)
+    return float(np.average(row_log_losses(truth, probabilities, is_multi=is_multi), weights=row_weights))
+
+
+def row_log_losses(truth: BoolArray, probabilities: Probabilities, *, is_multi: bool) -> FloatArray:
+    """Return the negative log-likelihood of each row, (N,); see :func:`log_loss`."""
     likelihood = np.where(truth, probabilities, 1 - probabilities) if is_multi else _of_truth(truth, probabilities)
     losses = -np.log(np.clip(likelihood.astype(np.float64), SMALLEST_PROBABILITY, 1))
-    return float(np.average(losses.mean(axis=1), weights=row_weights))
+    return np.asarray(losses.mean(axis=1))
 
 
 def brier_score(
@@ -146,6 +161,52 @@ def calibration_error(
     return _binned_error(exact[rows, top], truth[rows, top], row_weights, bins)
 
 
+def average_precisions(truth: BoolArray, scores: Probabilities, weights: FloatArray) -> FloatArray:
+    """Return the area under the precision-recall curve of one class, as the mean precision over recall's steps.
+
+    Rows with equal scores are given together. The area is that of scikit-learn's ``average_precision_score``; it does
+    not interpolate (Davis and Goadrich 2006).
+
+    Args:
+        truth: (N,).
+        scores: (N,).
+        weights: (..., N): several weightings are answered at once.
+
+    Returns:
+        (...); 0 where no row with weight is true.
+    """
+    order = np.argsort(-scores.astype(np.float64), kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
+    given = np.cumsum(weights[..., order], axis=-1)[..., ends]
+    found = np.cumsum(weights[..., order] * truth[order], axis=-1)[..., ends]
+    steps = np.diff(found, axis=-1, prepend=0.0)
+    area = (steps * _ratio(found, given)).sum(axis=-1)
+    return _ratio(area, found[..., -1])
+
+
+def reliability_bins(
+    confidence: FloatArray, is_right: BoolArray, weights: FloatArray, bins: int = CALIBRATION_BINS
+) -> list[ReliabilityBin]:
+    """Return the reliability curve: in bins of equal mass, what was said and what was so (DeGroot and Fienberg 1983).
+
+    Args:
+        confidence: Probabilities (N,).
+        is_right: (N,).
+        weights: (N,).
+        bins: At most so many; rows with equal probability share one.
+    """
+    bin_of_row = _equal_mass_bins(confidence, weights, bins)
+    return [
+        ReliabilityBin(
+            probability=float(np.average(confidence[rows], weights=weights[rows])),
+            share=float(np.average(is_right[rows], weights=weights[rows])),
+            n=int(rows.sum()),
+        )
+        for number in range(bins)
+        if (rows := bin_of_row == number).any() and weights[rows].any()
+    ]
+
+
 def checked_weights(truth: BoolArray, other: NDArray[Any], weights: FloatArray | None) -> FloatArray:
     """Return the row weights, one each by default.
 
@@ -173,12 +234,16 @@ def _of_truth(truth: BoolArray, probabilities: Probabilities) -> Probabilities:
 
 def _binned_error(confidence: FloatArray, is_right: BoolArray, weights: FloatArray, bins: int) -> float:
     """Return the mass-weighted mean gap between confidence and share right, over bins of equal mass."""
+    bin_of_row = _equal_mass_bins(confidence, weights, bins)
+    gaps = np.bincount(bin_of_row, weights * (confidence - is_right), minlength=bins)
+    return float(np.abs(gaps).sum() / weights.sum())
+
+
+def _equal_mass_bins(confidence: FloatArray, weights: FloatArray, bins: int) -> NDArray[np.int64]:
     _, group = np.unique(confidence, return_inverse=True)
     mass = np.bincount(group, weights)
     middle = (np.cumsum(mass) - mass / 2) / mass.sum()
-    bin_of_row = np.minimum((middle * bins).astype(np.int64), bins - 1)[group]
-    gaps = np.bincount(bin_of_row, weights * (confidence - is_right), minlength=bins)
-    return float(np.abs(gaps).sum() / weights.sum())
+    return np.asarray(np.minimum((middle * bins).astype(np.int64), bins - 1)[group])
 
 
 def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

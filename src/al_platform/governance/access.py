@@ -16,8 +16,9 @@ from al_platform.stages import STAGES, DataClass, Stage
 Area: TypeAlias = DataClass | Literal["experiments", "anchor"]
 """A class of data, or what lies beside them: experiments, and the place that holds the audit log's head."""
 
-Right = Literal["read", "write", "delete", "erase"]
-"""``write`` creates, or replaces where the path is not protected; ``erase`` removes old versions of an object."""
+Right = Literal["read", "write", "delete", "erase", "clean"]
+"""``write`` creates, or replaces where the path is not protected; ``erase`` lists, reads and removes old versions of an
+object; ``clean`` lists and gives up unfinished uploads."""
 
 Entry: TypeAlias = Mapping[str, Any]
 """A dataset's entry in the catalog, with its root filled in."""
@@ -25,8 +26,8 @@ Entry: TypeAlias = Mapping[str, Any]
 CLASSES: tuple[DataClass, ...] = get_args(DataClass)
 CYCLE = "????-??"
 
-GATE, ERASER = "promotion", "eraser"
-"""The role that alone may write the champion log, and the one that alone may remove versions."""
+GATE, ERASER, OPERATOR = "promotion", "eraser", "operator"
+"""Who alone may write the champion log, who alone may remove versions, and who looks after the stores."""
 
 
 @dataclass(frozen=True, order=True)
@@ -86,6 +87,8 @@ _RUN = (
 )
 
 _STAGE_FOLDER = (("root", "*/" + CYCLE + "/{stage}/*"),)
+_CHAMPIONS = (("root", "*/log/*"), ("models_root", "*/by_digest/*"))
+_CHECKPOINTS = "*/" + CYCLE + "/training/checkpoints/*"
 _READS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "StageOutput": _STAGE_FOLDER,
     "SealedOutput": _STAGE_FOLDER,
@@ -94,7 +97,9 @@ _READS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "NewestBefore": _STAGE_FOLDER,
     "LedgerPartition": _STAGE_FOLDER,
     "ModelOutput": (*_STAGE_FOLDER, ("root", "*/by_digest/*")),
-    "Champion": (("root", "*/log/*"), ("models_root", "*/by_digest/*")),
+    "Champion": _CHAMPIONS,
+    "PastChampions": _CHAMPIONS,
+    "Checkpoints": (("root", _CHECKPOINTS), ("root", "encoders/*")),
     "ChampionLog": (("root", "*/log/*"),),
     "Traffic": (("root", "*/pages/*"),),
     "ImportedPredictions": (("root", "*/predictions/*"),),
@@ -108,6 +113,8 @@ _WRITES: Mapping[str, tuple[str, ...]] = {
     "ModelOutput": (_STAGE_WRITES, "{family}/by_digest/*"),
     "ChampionLog": ("{family}/log/*",),
 }
+# What a stage reads, writes while it runs, and removes at its end.
+_KEEPS: Mapping[str, str] = {"Checkpoints": "{family}/" + CYCLE + "/training/checkpoints/*"}
 # The stage that hands over a receipt is the one that sends a batch to the platform.
 _RECEIPT = "receipt"
 _TO_PLATFORM = "{family}/platform/*"
@@ -127,7 +134,16 @@ def derive_roles(
         ConfigError: A dataset is of a type whose rights are not known here.
     """
     stages = [_stage_role(stage, families, entry, class_at) for stage in STAGES]
-    return (*stages, _importer(families), _reader(), _auditor(), _experimenter(), _eraser())
+    return (
+        *stages,
+        _importer(families),
+        _reader(),
+        _analyst(),
+        _auditor(),
+        _experimenter(),
+        _operator(),
+        _eraser(),
+    )
 
 
 def _stage_role(
@@ -139,6 +155,7 @@ def _stage_role(
     grants = [
         *(grant for name in [*inputs, *outputs] for grant in _reads(name, entry(name), class_at)),
         *(grant for name in outputs for family in families for grant in _writes(name, entry(name), family, class_at)),
+        *(grant for name in inputs for family in families for grant in _keeps(entry(name), family, class_at)),
         *(Grant("delete", stage.data_class, f"{family}/{CYCLE}/{stage.name}/attempts/*") for family in families),
     ]
     return _role(stage.name, f"runs of the stage {stage.name}", [*grants, *_STATUS, *_RUN])
@@ -155,8 +172,18 @@ def _writes(name: str, entry: Entry, family: str, class_at: Mapping[str, DataCla
     return [Grant("write", class_at[entry["root"]], pattern.format(**names)) for pattern in patterns]
 
 
+def _keeps(entry: Entry, family: str, class_at: Mapping[str, DataClass]) -> list[Grant]:
+    pattern = _KEEPS.get(_kind(entry))
+    rights: tuple[Right, ...] = ("write", "delete")
+    return [Grant(right, class_at[entry["root"]], pattern.format(family=family)) for right in rights] if pattern else []
+
+
+def _kind(entry: Entry) -> str:
+    return str(entry["type"]).rpartition(".")[2]
+
+
 def _of_type(name: str, entry: Entry, known: Mapping[str, Any]) -> Any:
-    kind = str(entry["type"]).rpartition(".")[2]
+    kind = _kind(entry)
     if kind not in known:
         raise ConfigError(f"Asked for the rights on {name}, a {kind}. {known_names(kind, known)} Add it to access.py.")
     return known[kind]
@@ -172,6 +199,7 @@ _ERASABLE: tuple[tuple[Area, str], ...] = (
     ("traffic", "*/predictions/*"),
     ("traffic", "*/quarantine/*"),
     *((area, "*/attempts/*") for area in _COMMITTED),
+    ("models", "*/checkpoints/*"),
     *(("labels", f"*/{folder}/*") for folder in ("sealed", "imported", "platform", "quarantine")),
     ("logs", "runs/*"),
     ("experiments", "*"),
@@ -189,31 +217,56 @@ def _importer(families: Sequence[str]) -> Role:
 
 def _reader() -> Role:
     grants = [*_STATUS, Grant("read", "anchor", "*"), *_read("logs", "*")]
-    return _role("reader", "who looks at status, lineage and the audit log; sees no page nor label", grants)
+    return _role("reader", "who looks at status and the lines of the audit log; sees no page nor label", grants)
+
+
+def _analyst() -> Role:
+    # A lineage follows a model to the pages it was trained on, and compares every digest on the way.
+    grants = [*_everything(), Grant("read", "experiments", "*"), Grant("read", "anchor", "*")]
+    return _role("analyst", "who asks for lineage and uses of a page, or rebuilds: reads all, changes nothing", grants)
 
 
 def _auditor() -> Role:
-    grants = [*_STATUS, Grant("read", "anchor", "*"), Grant("write", "anchor", "anchors/*"), *_read("logs", "*")]
+    grants = [
+        *_STATUS,
+        *_read("logs", "*"),
+        *(Grant("read", area, "erasures/*") for area in CLASSES),
+        Grant("read", "anchor", "*"),
+        Grant("write", "anchor", "anchors/*"),
+    ]
     return _role("auditor", "who verifies the audit log and holds its head in the anchor bucket", grants)
 
 
 def _experimenter() -> Role:
     rights: tuple[Right, ...] = ("read", "write", "delete")
-    grants = [
-        *(grant for area in CLASSES for grant in _read(area, "*")),
-        *(Grant(right, "experiments", "*") for right in rights),
-    ]
+    grants = [*_everything(), *(Grant(right, "experiments", "*") for right in rights)]
     return _role("experimenter", "who tries things out: reads everything, changes experiments alone", grants)
 
 
-def _eraser() -> Role:
-    rights: tuple[Right, ...] = ("write", "delete", "erase")
+def _operator() -> Role:
+    # All that a manifest or a log entry names is hashed; what nothing names is removed.
+    removed: list[tuple[Area, str]] = [(area, "*/attempts/*") for area in _COMMITTED]
+    removed += [("models", "*/by_digest/*"), ("models", "*/checkpoints/*")]
     grants = [
-        *(grant for area in CLASSES for grant in _read(area, "*")),
+        *_everything(),
+        *(Grant("delete", area, pattern) for area, pattern in removed),
+        *(Grant("clean", area, "*") for area in CLASSES),
+    ]
+    return _role(OPERATOR, "who looks after the stores: kedro al doctor, with and without --fix", [*grants, *_RUN])
+
+
+def _eraser() -> Role:
+    rights: tuple[Right, ...] = ("write", "delete", "erase", "clean")
+    grants = [
+        *_everything(),
         *(Grant(right, area, pattern) for right in rights for area, pattern in _ERASABLE),
         *(Grant("write", area, "erasures/*") for area in CLASSES),
     ]
     return _role(ERASER, "who carries out privacy erasures: rewrites and removes data, no log entry", [*grants, *_RUN])
+
+
+def _everything() -> list[Grant]:
+    return [grant for area in CLASSES for grant in _read(area, "*")]
 
 
 def _read(area: Area, *patterns: str) -> list[Grant]:

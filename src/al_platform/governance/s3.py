@@ -16,8 +16,15 @@ _OBJECT_ACTIONS: Mapping[Right, tuple[str, ...]] = {
     "write": ("s3:PutObject", "s3:AbortMultipartUpload"),
     "delete": ("s3:DeleteObject",),
     "erase": ("s3:DeleteObjectVersion", "s3:GetObjectVersion"),
+    "clean": ("s3:AbortMultipartUpload",),
 }
-_SIDS: Mapping[Right, str] = {"read": "Read", "write": "Write", "delete": "Delete", "erase": "EraseVersions"}
+_SIDS: Mapping[Right, str] = {
+    "read": "Read",
+    "write": "Write",
+    "delete": "Delete",
+    "erase": "EraseVersions",
+    "clean": "GiveUpUploads",
+}
 _DELETE = ("s3:DeleteObject", "s3:DeleteObjectVersion")
 
 
@@ -130,8 +137,9 @@ def _list_statement(role: Role, buckets: Sequence[str]) -> Document:
     # Whole buckets: S3 answers 404, and not 403, for a key that is not there only to those who may list the bucket, and
     # the store must tell the two apart. Keys hold names of families, cycles, stages and runs, and digests; no page.
     versions = ["s3:ListBucketVersions"] if role.areas("erase") else []
+    uploads = ["s3:ListBucketMultipartUploads"] if role.areas("clean") else []
     resources = [_bucket_arn(bucket) for bucket in buckets]
-    return {"Sid": "List", "Effect": "Allow", "Action": ["s3:ListBucket", *versions], "Resource": resources}
+    return {"Sid": "List", "Effect": "Allow", "Action": ["s3:ListBucket", *versions, *uploads], "Resource": resources}
 
 
 def _key_statements(options: GovernanceOptions) -> list[Document]:

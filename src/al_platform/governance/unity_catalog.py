@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from al_platform.domain.errors import ConfigError
-from al_platform.governance.access import Area, Role
+from al_platform.governance.access import OPERATOR, Area, Role
 from al_platform.governance.options import GovernanceOptions
 
 _PARTS = 3
@@ -60,7 +60,9 @@ def _create(volume: Volume, options: GovernanceOptions) -> str:
 def _role_sql(role: Role, volumes: Volumes, options: GovernanceOptions) -> str:
     group = _quoted(f"{options.role_prefix}{role.name}")
     read = {volumes[area] for area in role.areas() if area in volumes}
-    write = {volumes[area] for area in role.areas("write", "delete", "erase") if area in volumes}
+    # Who may write the volume of champions decides what production uses: a right to remove is not worth that.
+    closed = {"champion"} if role.name == OPERATOR else set()
+    write = {volumes[area] for area in role.areas("write", "delete", "erase") if area in volumes and area not in closed}
     catalogs = sorted({volume.catalog for volume in read})
     schemas = sorted({(volume.catalog, volume.schema) for volume in read})
     return "\n".join(
@@ -92,6 +94,8 @@ _HEADER = f"""\
 --   "Create, but do not replace": WRITE VOLUME also replaces and deletes, log entries of the own volumes included.
 --     Creating without overwriting is what the platform itself does; another program with the same rights need not.
 --   "Read the log, but not the texts": READ VOLUME shows all of a volume. The reader sees labels and pages' copies.
+--   "Remove attempts, but write no log entry": the operator has no WRITE VOLUME on `champion`; abandoned attempts of
+--     promotion stay there until a member of the promotion group removes them.
 --   Versions, retention, encryption: they are the bucket's.
 -- Where the volumes lie on S3, the bucket's own policy binds Unity Catalog's storage credential like anybody else.
 -- Of the one that an environment with an S3 root generates, AlPlatformTlsOnly and AlPlatformLogEntriesAreNeverDeleted

@@ -1,34 +1,26 @@
 """The audit log of an environment, for people: its last lines, and what a check of it found."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from rich.console import Console
 
 from al_platform.config import FamilyConfigLoader
 from al_platform.health.stores import Stores
-from al_platform.storage.audit_log import Anchor, AuditLine, AuditLog, Verification, verify
-from al_platform.storage.run_record import actor
-from al_platform.storage.store import Store, open_store
+from al_platform.storage.audit_log import Anchor, AuditLine, Verification, verify
+from al_platform.stores import open_anchor
 
 NO_ANCHOR = "There is no anchor: rewriting of the whole chain cannot be noticed."
-
-
-def open_audit_log(loader: FamilyConfigLoader) -> AuditLog:
-    """Return the audit log of the environment, to write to."""
-    return AuditLog(open_store(loader.root("logs")), actor(), open_anchor(loader))
-
-
-def open_anchor(loader: FamilyConfigLoader) -> Store | None:
-    """Return the store where the log's head is held outside; None where none is configured."""
-    return open_store(loader.audit_anchor) if loader.audit_anchor else None
 
 
 def verify_environment(loader: FamilyConfigLoader) -> Verification:
     """Return what is wrong with the audit log of the environment, compared with every log in its stores."""
     stores = Stores.of(loader)
-    return verify(stores.by_class["logs"], open_anchor(loader), stores.committed())
+    committed = list(stores.committed())
+    found = verify(stores.by_class["logs"], open_anchor(loader), committed, stores.find)
+    families = {entry.entry.partition("/")[0] for entry in committed if not entry.is_tombstone}
+    return replace(found, notes=stores.beyond(families))
 
 
 def check_as_json(verification: Verification | None, anchored: Anchor | None) -> dict[str, Any]:
@@ -54,6 +46,10 @@ def print_check(
     console = console or Console()
     for finding in verification.findings if verification else ():
         _print(console, f"{finding.kind} {finding.path}: {finding.detail}. {finding.remedy}")
+    for path in verification.announced_only if verification else ():
+        _print(console, f"announced only {path}: its run failed or was killed, or another one came first")
+    for note in verification.notes if verification else ():
+        _print(console, note)
     if verification:
         _print(console, _summary(verification))
     if is_asked_to_anchor:
@@ -72,7 +68,7 @@ def _summary(verification: Verification) -> str:
     problems = f"{len(verification.findings)} findings" if verification.findings else "The audit log is sound"
     anchors = "" if verification.anchors is None else f"{verification.anchors:,} anchors, "
     counted = f"{verification.lines:,} lines, {anchors}{verification.commits:,} commits checked"
-    announced = f", {verification.announced_only:,} announced only" if verification.announced_only else ""
+    announced = f", {len(verification.announced_only):,} announced only" if verification.announced_only else ""
     unanchored = "" if verification.anchors else f" {NO_ANCHOR}"
     return f"{problems}: {counted}{announced}.{unanchored}"
 

@@ -25,7 +25,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     show_default=True,
     metavar="HOURS",
     type=click.FloatRange(min=0),
-    help="For this long a run on another machine, or an unfinished write, is taken to be at work.",
+    help="For this long a run elsewhere or without a record, or an unfinished write, is taken to be at work.",
 )
 @_JSON
 def doctor(env: str | None, fix: bool, quick: bool, older_than: float, as_json: bool) -> None:
@@ -33,9 +33,9 @@ def doctor(env: str | None, fix: bool, quick: bool, older_than: float, as_json: 
     from datetime import timedelta
 
     from al_platform.health import doctor as health
-    from al_platform.health.audit import open_audit_log
     from al_platform.health.stores import Stores
     from al_platform.project import project_loader
+    from al_platform.stores import open_audit_log
 
     loader = project_loader(env)
     stores, record = Stores.of(loader), open_audit_log(loader).record
@@ -50,7 +50,7 @@ def doctor(env: str | None, fix: bool, quick: bool, older_than: float, as_json: 
 
 @click.command()
 @env_option
-@click.option("--verify", is_flag=True, help="Check the chain, its anchors, and that every commit has its line.")
+@click.option("--verify", is_flag=True, help="Check the chain, its anchors, and commits against lines.")
 @click.option("--anchor", is_flag=True, help="Hold the newest line's digest outside; with --verify, only if sound.")
 @click.option("--last", default=20, show_default=True, type=click.IntRange(min=1), help="Lines to show.")
 @_JSON
@@ -79,10 +79,11 @@ def _show(loader: "FamilyConfigLoader", last: int, as_json: bool) -> None:
 
 def _check(loader: "FamilyConfigLoader", verify: bool, anchor: bool, as_json: bool) -> None:
     from al_platform.health import audit as log
+    from al_platform.stores import open_audit_log
 
     found = log.verify_environment(loader) if verify else None
     is_sound = found is None or not found.findings
-    anchored = log.open_audit_log(loader).anchor_head() if anchor and is_sound else None
+    anchored = open_audit_log(loader).anchor_head() if anchor and is_sound else None
     if as_json:
         _print_json(log.check_as_json(found, anchored))
     else:

@@ -14,8 +14,9 @@ from al_platform.health.stores import Log, Stores, in_parallel
 from al_platform.stages import DataClass
 from al_platform.storage.commit_log import Entry, Manifest, Output, read_manifest
 
-# The output of training that refers to a model.
+# The output of training that refers to models, and the names by which it does.
 _MODEL_REFERENCE = "challenger"
+_REFERRED = ("model_digest", "simpler_model")
 _ENTRY = re.compile(r".*/(\d{6,})\.json")
 _Parsed = TypeVar("_Parsed", bound=BaseModel)
 
@@ -72,6 +73,11 @@ class Commits:
     of_stages: tuple[StoredCommit, ...]
     of_champions: tuple[StoredPromotion, ...]
 
+    @property
+    def families(self) -> frozenset[str]:
+        """Every family that has a log."""
+        return frozenset(log.folder.partition("/")[0] for log in self.logs)
+
     def by_stage(self) -> dict[str, list[StoredCommit]]:
         """Return the stages' entries by the folder of their stage."""
         found: dict[str, list[StoredCommit]] = {}
@@ -115,7 +121,7 @@ def references(stores: Stores, commits: Commits, family: str) -> References:
     digests = [_referred(stores, output) for output in outputs if output is not None]
     return References(
         champions=frozenset(entry.model_digest for entry in champions if entry is not None),
-        stages=frozenset(digest for digest in digests if digest is not None),
+        stages=frozenset(digest for referred in digests if referred is not None for digest in referred),
         is_complete=None not in champions and None not in manifests and None not in digests,
     )
 
@@ -126,9 +132,18 @@ def number_in(path: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def parsed(kind: type[_Parsed], path: str, data: bytes) -> _Parsed | None:
+    """Return a file of the number that its name holds; None where it is no such thing or has another number."""
+    try:
+        found = kind.model_validate_json(data)
+    except ValidationError:
+        return None
+    return found if found.model_dump().get("number") == number_in(path) else None
+
+
 def _commit(stores: Stores, data_class: DataClass, path: str) -> StoredCommit:
     store = stores.by_class[data_class]
-    entry = _parsed(Entry, path, store.read(path))
+    entry = parsed(Entry, path, store.read(path))
     if entry is None:
         return StoredCommit(data_class, path, None)
     try:
@@ -140,21 +155,13 @@ def _commit(stores: Stores, data_class: DataClass, path: str) -> StoredCommit:
 
 
 def _promotion(stores: Stores, data_class: DataClass, path: str) -> StoredPromotion:
-    return StoredPromotion(data_class, path, _parsed(ChampionEntry, path, stores.by_class[data_class].read(path)))
+    return StoredPromotion(data_class, path, parsed(ChampionEntry, path, stores.by_class[data_class].read(path)))
 
 
-def _parsed(kind: type[_Parsed], path: str, data: bytes) -> _Parsed | None:
-    try:
-        entry = kind.model_validate_json(data)
-    except ValidationError:
-        return None
-    return entry if entry.model_dump().get("number") == number_in(path) else None
-
-
-def _referred(stores: Stores, output: Output) -> str | None:
+def _referred(stores: Stores, output: Output) -> list[str] | None:
     store = stores.by_class["models"]
     data = store.read(output.path) if store.exists(output.path) else b""
     if sha256(data).hexdigest() != output.sha256:
         return None
-    digest: str = json.loads(data)["model_digest"]
-    return digest
+    reference = json.loads(data)
+    return [reference[name] for name in _REFERRED if name in reference]

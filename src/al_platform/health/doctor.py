@@ -9,6 +9,7 @@ from rich.console import Console
 
 from al_platform.health.commits import read_commits
 from al_platform.health.damage import find_damage, outputs_of
+from al_platform.health.erasing import find_damaged, find_unfinished, read_tombstones
 from al_platform.health.leftovers import Record, find_leftovers, look, remove_leftovers
 from al_platform.health.problem import Problem
 from al_platform.health.stores import Stores
@@ -22,8 +23,9 @@ class Diagnosis:
         leftovers: What interrupted runs left and is still there.
         removed: What of it was removed.
         damage: What is missing or was changed.
+        to_finish: Erasures that were killed halfway.
         at_work: Attempts of runs at work, below their class of data: no problem.
-        notes: What could not be decided, and why.
+        notes: What could not be decided, and what else to know.
         entries: How many log entries were read.
         outputs: How many outputs were looked at.
     """
@@ -31,6 +33,7 @@ class Diagnosis:
     leftovers: tuple[Problem, ...]
     removed: tuple[Problem, ...]
     damage: tuple[Problem, ...]
+    to_finish: tuple[Problem, ...]
     at_work: tuple[str, ...]
     notes: tuple[str, ...]
     entries: int
@@ -39,7 +42,7 @@ class Diagnosis:
     @property
     def is_clean(self) -> bool:
         """Whether nothing is left to do."""
-        return not self.leftovers and not self.damage
+        return not self.leftovers and not self.damage and not self.to_finish
 
 
 def diagnose(
@@ -49,7 +52,7 @@ def diagnose(
 
     Args:
         stores: What to look at.
-        patience: For how long a run on another machine, or an unfinished write, is taken to be at work.
+        patience: For how long a run that cannot be looked at from here, or an unfinished write, is taken to be at work.
         fix: Remove leftovers.
         quick: Hash no outputs and no models.
         record: Leaves a line in the audit log before each removal.
@@ -58,12 +61,14 @@ def diagnose(
     commits = read_commits(stores)
     leftovers = find_leftovers(stores, lying, commits, patience)
     removed = remove_leftovers(stores, leftovers, patience, record) if fix else []
+    tombstones = read_tombstones(stores)
     return Diagnosis(
         leftovers=tuple(problem for problem in leftovers.found if problem not in removed),
         removed=tuple(removed),
-        damage=tuple(find_damage(stores, commits, quick)),
+        damage=(*find_damage(stores, commits, quick), *find_damaged(tombstones)),
+        to_finish=tuple(find_unfinished(stores, tombstones, quick)),
         at_work=tuple(f"{attempt.data_class}/{attempt.path}" for attempt in leftovers.at_work),
-        notes=leftovers.notes,
+        notes=(*leftovers.notes, *stores.beyond(commits.families)),
         entries=len(commits.of_stages) + len(commits.of_champions),
         outputs=len(outputs_of(commits)),
     )
@@ -78,10 +83,11 @@ def print_diagnosis(diagnosis: Diagnosis, console: Console | None = None) -> Non
     """Print what was found and what to do, the worst first, and a line that sums up."""
     console = console or Console()
     _print_problems(console, "Damage: nothing of this is removed", diagnosis.damage)
+    _print_problems(console, "To finish", diagnosis.to_finish)
     _print_problems(console, "Leftovers", diagnosis.leftovers)
     _print_problems(console, "Removed", [replace(problem, remedy="") for problem in diagnosis.removed])
-    _print_lines(console, "At work: left alone", diagnosis.at_work)
-    _print_lines(console, "Not decided", diagnosis.notes)
+    _print_lines(console, "At work, as far as can be told: left alone", diagnosis.at_work)
+    _print_lines(console, "Notes", diagnosis.notes)
     _print(console, _summary(diagnosis))
 
 
@@ -89,7 +95,8 @@ def _summary(diagnosis: Diagnosis) -> str:
     looked = f"{diagnosis.entries:,} log entries and {diagnosis.outputs:,} outputs were looked at"
     if diagnosis.is_clean:
         return f"The stores are sound: {looked}."
-    return f"{len(diagnosis.damage)} damaged, {len(diagnosis.leftovers)} left over: {looked}."
+    to_finish = f", {len(diagnosis.to_finish)} to finish" if diagnosis.to_finish else ""
+    return f"{len(diagnosis.damage)} damaged, {len(diagnosis.leftovers)} left over{to_finish}: {looked}."
 
 
 def _print_problems(console: Console, title: str, problems: Iterable[Problem]) -> None:

@@ -13,7 +13,7 @@ from al_platform.health.problem import Problem
 from al_platform.health.stores import StoredAttempt, Stores
 from al_platform.stages import DataClass
 from al_platform.storage.audit_log import Subject
-from al_platform.storage.run_record import is_at_work
+from al_platform.storage.run_record import is_at_work, is_young
 from al_platform.storage.store import Cleanable, Store
 
 ATTEMPT = "abandoned attempt"
@@ -59,18 +59,19 @@ def look(stores: Stores, patience: timedelta) -> Lying:
 
     Args:
         stores: The stores.
-        patience: For how long a run on another machine is taken to be at work.
+        patience: For how long a run that cannot be looked at from here is taken to be at work.
     """
-    attempts = tuple(stores.attempts())
-    models = {family: stores.models(family) for family in stores.families}
-    return Lying(attempts, models, tuple(runs_at_work(stores.by_class["logs"], patience)))
+    attempts, models = tuple(stores.attempts()), stores.models()
+    return Lying(attempts, models, tuple(runs_at_work(stores.by_class["logs"], attempts, patience)))
 
 
-def runs_at_work(logs: Store, patience: timedelta) -> list[str]:
-    """Return the ids of the runs that may still be writing."""
+def runs_at_work(logs: Store, attempts: Sequence[StoredAttempt], patience: timedelta) -> list[str]:
+    """Return the ids of the runs that may still be writing: those with a record, and those of ``attempts`` without."""
     files = [path.split("/") for path in logs.list("runs")]
     begun, ended = ({parts[1] for parts in files if parts[2:] == [name]} for name in ("started.json", "ended.json"))
-    return [run_id for run_id in sorted(begun - ended) if is_at_work(logs, run_id, patience)]
+    unrecorded = {attempt.run_id for attempt in attempts} - begun - ended
+    at_work = {run_id for run_id in begun - ended if is_at_work(logs, run_id, patience)}
+    return sorted(at_work | {run_id for run_id in unrecorded if is_young(run_id, patience)})
 
 
 def find_leftovers(stores: Stores, lying: Lying, commits: Commits, patience: timedelta) -> Leftovers:
@@ -91,7 +92,8 @@ def find_leftovers(stores: Stores, lying: Lying, commits: Commits, patience: tim
         runs = ", ".join(lying.at_work)
         notes.append(f"Models and unfinished writes are not looked at while a run is at work: {runs}.")
     else:
-        known = {family: references(stores, commits, family) for family in stores.families}
+        families = sorted({*stores.families, *commits.families})
+        known = {family: references(stores, commits, family) for family in families}
         notes += [_undecided(f"{family}/by_digest") for family, models in known.items() if not models.is_complete]
         found += [*_unreferenced(lying, known), *_unfinished(stores, patience)]
     at_work = tuple(attempt for attempt in lying.attempts if attempt.run_id in lying.at_work)
@@ -109,9 +111,8 @@ def remove_leftovers(stores: Stores, leftovers: Leftovers, patience: timedelta, 
     """
     removed = [problem for problem in leftovers.found if problem.kind == ATTEMPT]
     # A run that began since may store the very model, or be in the middle of a write.
-    if not runs_at_work(stores.by_class["logs"], patience):
-        removed += [problem for problem in leftovers.found if problem.kind == MODEL]
-        removed += _removable_writes(stores, leftovers, patience)
+    if not runs_at_work(stores.by_class["logs"], (), patience):
+        removed += [problem for problem in leftovers.found if problem.kind in (MODEL, UNFINISHED)]
     for problem in removed:
         if record:
             record("repair", {"data_class": problem.data_class, "path": problem.path, "removed": problem.kind})
@@ -119,7 +120,7 @@ def remove_leftovers(stores: Stores, leftovers: Leftovers, patience: timedelta, 
             stores.by_class[problem.data_class].remove(problem.path)
     cleanable = _cleanable(stores)
     for data_class in {problem.data_class for problem in removed if problem.kind == UNFINISHED}:
-        cleanable[data_class].remove_leftovers()
+        cleanable[data_class].remove_leftovers(patience)
     return removed
 
 
@@ -145,9 +146,9 @@ def _refers(commits: Sequence[StoredCommit], attempt: StoredAttempt) -> bool | N
 
 
 def _unreferenced(lying: Lying, known: Mapping[str, References]) -> Iterator[Problem]:
-    for family, models in lying.models.items():
-        for digest, files in models.items():
-            if known[family].is_complete and digest not in known[family].champions | known[family].stages:
+    for family, referred in known.items():
+        for digest, files in lying.models.get(family, {}).items():
+            if referred.is_complete and digest not in referred.champions | referred.stages:
                 state = "whole" if "config.json" in files else "incomplete"
                 detail = f"the model is {state}, and no entry of training or of the champion refers to it"
                 yield Problem(MODEL, "models", f"{family}/by_digest/{digest}", detail, _REMEDY)
@@ -162,20 +163,9 @@ def _unfinished(stores: Stores, patience: timedelta) -> Iterator[Problem]:
                 yield Problem(UNFINISHED, data_class, leftover.path, detail, _REMEDY)
 
 
-def _removable_writes(stores: Stores, leftovers: Leftovers, patience: timedelta) -> list[Problem]:
-    # A store removes all of them or none, and a young one may be an import at work, which is no run.
-    young = [
-        data_class
-        for data_class, store in _cleanable(stores).items()
-        if any(leftover.age < patience for leftover in store.leftovers())
-    ]
-    return [found for found in leftovers.found if found.kind == UNFINISHED and found.data_class not in young]
-
-
 def _cleanable(stores: Stores) -> dict[DataClass, Cleanable]:
     """Return the stores that can be cleaned, each once."""
-    by_root = {store.root: (data_class, store) for data_class, store in reversed(list(stores.by_class.items()))}
-    return {data_class: store for data_class, store in by_root.values() if isinstance(store, Cleanable)}
+    return {root.data_class: root.store for root in stores.roots() if isinstance(root.store, Cleanable)}
 
 
 def _hours(age: timedelta) -> str:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from al_platform.stages import DataClass
 
+RESTORE = "Restore it from a former version of the object or a backup"
+
 
 @dataclass(frozen=True)
 class Problem:

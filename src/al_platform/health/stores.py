@@ -1,7 +1,7 @@
 """The stores of an environment, and what lies in them by the shape of its path."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -12,6 +12,8 @@ from al_platform.progress import progress
 from al_platform.stages import DataClass, class_of
 from al_platform.storage.audit_log import Committed, committed_entry
 from al_platform.storage.commit_log import StageKey
+from al_platform.storage.erasures import FOLDER as ERASURES
+from al_platform.storage.store import Store
 from al_platform.stores import Stores as EnvironmentStores
 
 _PARALLEL_READS = 8
@@ -19,7 +21,8 @@ _Asked = TypeVar("_Asked")
 _Done = TypeVar("_Done")
 _LOG = re.compile(r"(?P<folder>[^/]+(/\d{4}-\d\d/[^/]+)?/log)/[^/]+")
 _ATTEMPT = re.compile(r"(?P<family>[^/]+)/(?P<cycle>\d{4}-\d\d)/(?P<stage>[^/]+)/attempts/(?P<run_id>[^/]+)/.+")
-_MODEL = re.compile(r"[^/]+/by_digest/(?P<digest>[^/]+)/(?P<file>.+)")
+_MODEL = re.compile(r"(?P<family>[^/]+)/by_digest/(?P<digest>[^/]+)/(?P<file>.+)")
+_WITHOUT_LOGS: frozenset[DataClass] = frozenset({"traffic", "logs"})
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,24 @@ class StoredAttempt:
 
 
 @dataclass(frozen=True)
+class Root:
+    """A root with the classes of data that lie there, of which ``data_class`` is the first."""
+
+    store: Store
+    classes: tuple[DataClass, ...]
+
+    @property
+    def data_class(self) -> DataClass:
+        """What the root is called."""
+        return self.classes[0]
+
+
+@dataclass(frozen=True)
 class Stores(EnvironmentStores):
     """The stores of an environment.
 
     Attributes:
-        families: The families whose part of them is looked at.
+        families: Those in ``families.yml``; others in the stores are looked at all the same.
     """
 
     families: tuple[str, ...]
@@ -77,40 +93,75 @@ class Stores(EnvironmentStores):
             )
         return cls(EnvironmentStores.of_environment(loader).by_class, tuple(loader.families))
 
-    def paths(self, data_class: DataClass, family: str) -> list[str]:
-        """Return all files of a family in this class of data; a root may be shared by several."""
-        return [path for path in self.by_class[data_class].list(family) if class_of(path) == data_class]
+    def roots(self) -> list[Root]:
+        """Return the roots, each once."""
+        classes: dict[str, list[DataClass]] = {}
+        for data_class, store in self.by_class.items():
+            classes.setdefault(store.root, []).append(data_class)
+        return [Root(self.by_class[names[0]], tuple(names)) for names in classes.values()]
 
     def logs(self) -> list[Log]:
         """Return every log."""
-        return [log for data_class, paths in self._all_paths() for log in _logs(data_class, paths)]
+        found: dict[tuple[DataClass, str], list[str]] = {}
+        for data_class, path in self._paths():
+            if match := _LOG.fullmatch(path):
+                found.setdefault((data_class, match["folder"]), []).append(path)
+        return [
+            Log(data_class, folder, tuple(files), is_of_stage=folder.count("/") > 1)
+            for (data_class, folder), files in found.items()
+        ]
 
     def attempts(self) -> list[StoredAttempt]:
         """Return every attempt, committed or not."""
-        return [found for data_class, paths in self._all_paths() for found in _attempts(data_class, paths)]
+        matches = ((data_class, match) for data_class, path in self._paths() if (match := _ATTEMPT.fullmatch(path)))
+        attempts = (
+            StoredAttempt(data_class, StageKey(match["family"], match["cycle"], match["stage"]), match["run_id"])
+            for data_class, match in matches
+        )
+        # A dictionary keeps the order and one of each.
+        return list(dict.fromkeys(attempts))
 
-    def models(self, family: str) -> dict[str, set[str]]:
-        """Return the files of every model by its digest."""
-        found: dict[str, set[str]] = {}
-        for path in self.paths("models", family):
-            if match := _MODEL.fullmatch(path):
-                found.setdefault(match["digest"], set()).add(match["file"])
+    def models(self) -> dict[str, dict[str, set[str]]]:
+        """Return, by family, the files of every model by its digest."""
+        found: dict[str, dict[str, set[str]]] = {}
+        for data_class, path in self._paths():
+            if data_class == "models" and (match := _MODEL.fullmatch(path)):
+                found.setdefault(match["family"], {}).setdefault(match["digest"], set()).add(match["file"])
         return found
 
+    def tombstones(self) -> list[tuple[DataClass, str]]:
+        """Return where the tombstones of every root lie."""
+        return [(root.data_class, path) for root in self.roots() for path in root.store.list(ERASURES)]
+
     def committed(self) -> Iterator[Committed]:
-        """Yield every entry of every log."""
+        """Yield every entry of every log, and every tombstone."""
         entries = [(log.data_class, path) for log in self.logs() for path in log.paths]
-        for data_class, path, data in in_parallel(self._read, entries, "reading the logs"):
+        for data_class, path, data in in_parallel(self._read, [*entries, *self.tombstones()], "reading the logs"):
             yield committed_entry(data_class, path, data)
+
+    def find(self, data_class: str, path: str) -> bytes | None:
+        """Return what lies at a path of a class of data, or of any root if there is no such class; None if nothing."""
+        named = [store for name, store in self.by_class.items() if name == data_class]
+        there = (store for store in named or [root.store for root in self.roots()] if store.exists(path))
+        return next((store.read(path) for store in there), None)
+
+    def beyond(self, families: Iterable[str]) -> tuple[str, ...]:
+        """Return what to know about families of which ``families.yml`` names no more."""
+        if left := sorted({*families} - {*self.families}):
+            return (f"{', '.join(left)}: in the stores, but not in families.yml. They are looked after all the same.",)
+        return ()
 
     def _read(self, where: tuple[DataClass, str]) -> tuple[DataClass, str, bytes]:
         data_class, path = where
         return data_class, path, self.by_class[data_class].read(path)
 
-    def _all_paths(self) -> Iterator[tuple[DataClass, list[str]]]:
-        for data_class in self.by_class:
-            for family in self.families:
-                yield data_class, self.paths(data_class, family)
+    def _paths(self) -> Iterator[tuple[DataClass, str]]:
+        """Yield every file of the classes that hold logs; a root may be shared by several."""
+        for root in self.roots():
+            classes = set(root.classes) - _WITHOUT_LOGS
+            for path in root.store.list("") if classes else ():
+                if (data_class := class_of(path)) in classes:
+                    yield data_class, path
 
 
 def in_parallel(work: Callable[[_Asked], _Done], asked: Sequence[_Asked], what: str) -> Iterator[_Done]:
@@ -124,18 +175,3 @@ def in_parallel(work: Callable[[_Asked], _Done], asked: Sequence[_Asked], what: 
     with ThreadPoolExecutor(_PARALLEL_READS) as pool:
         for chunk in progress(([done] for done in pool.map(work, asked)), total=len(asked), what=what):
             yield from chunk
-
-
-def _logs(data_class: DataClass, paths: list[str]) -> list[Log]:
-    found: dict[str, list[str]] = {}
-    for path in paths:
-        if match := _LOG.fullmatch(path):
-            found.setdefault(match["folder"], []).append(path)
-    return [Log(data_class, folder, tuple(files), is_of_stage=folder.count("/") > 1) for folder, files in found.items()]
-
-
-def _attempts(data_class: DataClass, paths: list[str]) -> list[StoredAttempt]:
-    matches = (match for path in paths if (match := _ATTEMPT.fullmatch(path)))
-    # A dictionary keeps the order and one of each.
-    found = {(StageKey(match["family"], match["cycle"], match["stage"]), match["run_id"]): None for match in matches}
-    return [StoredAttempt(data_class, key, run_id) for key, run_id in found]

@@ -60,6 +60,7 @@ def _show_uses(loader: "FamilyConfigLoader", page_id: str, as_json: bool) -> Non
     from al_platform.lineage.uses import page_uses
 
     uses = page_uses(loader, page_id)
+    _say_if_short(page_id)
     if as_json:
         click.echo(json.dumps([use.model_dump(mode="json") for use in uses], indent=2))
     elif uses:
@@ -79,33 +80,64 @@ def erase(page_id: str, reason: str, dry_run: bool, yes: bool, env: str | None) 
 
     Models are not changed; those that saw the page are named.
     """
-    from al_platform.lineage.erase import erase_page, plan_erasure
+    from al_platform.lineage.erase import carry_out, plan_erasure
     from al_platform.lineage.render import print_models, print_uses
     from al_platform.project import project_loader
-    from al_platform.storage.audit_log import AuditLog
+    from al_platform.storage.audit_log import anchor_quietly
     from al_platform.storage.run_record import actor
-    from al_platform.storage.store import open_store
+    from al_platform.stores import open_audit_log
 
     loader = project_loader(env)
-    plan = plan_erasure(loader, page_id)
+    plan = plan_erasure(loader, page_id, reason)
     if plan.uses:
         print_uses(plan.uses)
     print_models(plan.models)
+    _say_if_short(page_id)
+    what = f"the page out of {len(plan.uses)} files and {len(plan.former)} former versions"
     if dry_run:
-        click.echo(f"Would take the page out of {len(plan.uses)} files. Nothing was changed.")
+        click.echo(f"Would take {what}. Nothing was changed.")
         return
-    if plan.uses and not yes:
-        click.confirm(f"Take the page out of {len(plan.uses)} files? This cannot be undone.", abort=True)
-    audit = AuditLog(open_store(loader.root("logs")), actor())
-    _say_what_was_done(erase_page(loader, page_id, reason, actor(), audit.record))
+    if not plan.is_empty and not yes:
+        click.confirm(f"Take {what}? This cannot be undone.", abort=True)
+    audit = open_audit_log(loader)
+    done = carry_out(plan, actor(), audit.record)
+    anchor_quietly(audit)
+    _say_what_was_done(done)
 
 
 def _say_what_was_done(done: "Erasure") -> None:
     rows = sum(use.rows for use in done.uses)
-    click.echo(f"Taken out of {len(done.uses)} files ({rows} rows), {done.versions} former versions removed.")
+    click.echo(f"Taken out of {len(done.uses)} files ({rows} rows).")
+    _say_what_became_of_versions(done)
     click.echo(f"The page is known as {done.page_sha256} from now on; no import takes it again.")
     if done.leftovers:
         click.echo(
             f"{done.leftovers} interrupted writes are left on the stores and may hold the page: remove them when no "
-            f"run is at work."
+            f"run is at work, with kedro al doctor --fix."
+        )
+    if done.unasked:
+        click.echo(
+            f"Warning: interrupted writes may hold the page and were not looked for. {done.unasked[0]}", err=True
+        )
+
+
+def _say_what_became_of_versions(done: "Erasure") -> None:
+    if done.versions_searched or not done.unanswered:
+        click.echo(f"Of {done.versions_searched} former versions, {done.versions} held the page and are removed.")
+    if done.unanswered:
+        click.echo(
+            f"Former versions below {', '.join(done.unanswered)} cannot be seen from here: they are the bucket's own "
+            f"business. If it keeps versions, erase again in an environment whose root is the s3:// address of the "
+            f"same place, or wait until the bucket's lifecycle has ended them."
+        )
+
+
+def _say_if_short(page_id: str) -> None:
+    from al_platform.lineage.mentions import SHORTEST_MENTION, PageId
+
+    if PageId(page_id).is_word:
+        click.echo(
+            f"An id shorter than {SHORTEST_MENTION} characters is not looked for in prose: logs of runs, details of "
+            f"quarantines, and files of unknown endings. Search them by hand.",
+            err=True,
         )

@@ -1,7 +1,8 @@
 """How a file names a page, in each format of the stores, and the same file without the page.
 
 What is about a page is a row of a table with its id, an object of JSON with its id (a task, where the object is its
-``data``), and a line of JSON Lines. Prose, in logs and in the details of a quarantine, only mentions a page.
+``data``), a line of JSON Lines, and what a report in HTML tells between its marks. Prose, in logs and in the details of
+a quarantine, only mentions a page.
 """
 
 import json
@@ -15,12 +16,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from al_platform.domain.errors import StoreError
+from al_platform.reports.erasable import without_page
 
 ERASED = "[erased]"
-# Shorter ids are words of ordinary prose.
-_SHORTEST_MENTION = 6
+SHORTEST_MENTION = 6
+"""Shorter ids are words of ordinary prose, and are not looked for there."""
+
 _TOLD = ("set", "reason", "annotator", "values")
 _PROSE = (".log", ".txt")
+_REPORT = ".html"
 _PROSE_KEYS = ("error",)
 _GONE = object()
 
@@ -41,9 +45,14 @@ class PageId:
         pattern = "|".join(re.escape(each) for each in sorted(spelled, key=len, reverse=True))
         self._mention = re.compile(rf"(?<![0-9A-Za-z])(?:{pattern})(?![0-9A-Za-z])")
 
+    @property
+    def is_word(self) -> bool:
+        """Whether the id is so short that it may be a word of any prose, and is not looked for there."""
+        return len(self.text) < SHORTEST_MENTION
+
     def is_in(self, prose: str | None) -> bool:
         """Return whether prose mentions the page."""
-        return bool(prose) and len(self.text) >= _SHORTEST_MENTION and bool(self._mention.search(prose or ""))
+        return bool(prose) and not self.is_word and bool(self._mention.search(prose or ""))
 
     def taken_out(self, prose: str) -> tuple[str, int]:
         """Return prose with the id blotted out, and how often it was there."""
@@ -141,9 +150,12 @@ def _text_without(file: Path, page: PageId) -> tuple[bytes, int]:
         return _document_without(file, data, page)
     if file.suffix in (".jsonl", ".ndjson"):
         return _lines_without(data, page)
-    if file.suffix in _PROSE:
-        text, removed = page.taken_out(data.decode("utf-8", "surrogateescape"))
-        return text.encode("utf-8", "surrogateescape"), removed
+    if file.suffix in (*_PROSE, _REPORT):
+        text, told = data.decode("utf-8", "surrogateescape"), 0
+        if file.suffix == _REPORT:
+            text, told = without_page(text, page.text)
+        text, mentioned = page.taken_out(text)
+        return text.encode("utf-8", "surrogateescape"), told + mentioned
     if page.is_in(data.decode("utf-8", "replace")):
         raise _unreadable(file, f"its ending {file.suffix!r} is none that we know, and it names the page")
     return data, 0

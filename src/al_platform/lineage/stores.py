@@ -1,13 +1,16 @@
 """The stores of an environment, and every file in them."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from al_platform.config import FamilyConfigLoader
-from al_platform.domain.errors import ConfigError
+from al_platform.domain.errors import ConfigError, StoreError
 from al_platform.stages import DataClass, class_of
-from al_platform.storage.store import Store, is_local, open_store
+from al_platform.storage.scratch import temporary_folder
+from al_platform.storage.store import LocalStore, Store, is_local, open_store
+from al_platform.storage.volume_store import NoSuchVolumeError
 from al_platform.stores import CLASSES
 from al_platform.stores import Stores as EnvironmentStores
 
@@ -39,6 +42,11 @@ class Stores(EnvironmentStores):
         by_class = EnvironmentStores.of_environment(loader).by_class
         return cls(by_class, _one_a_root(by_class))
 
+    @property
+    def roots(self) -> list[Store]:
+        """The stores that hold its own files."""
+        return [store for store, _ in self.written]
+
     def places(self) -> Iterator[Place]:
         """Yield every file, each once."""
         for store, classes in self.written:
@@ -57,9 +65,50 @@ def production_and_experiments(loader: FamilyConfigLoader) -> list[Stores]:
             f"Asked to look for a page everywhere from within the experiment {experiment!r}. Run it in the "
             f"environment without the experiment: that covers all experiments too."
         )
-    root = _common_root(loader)
-    found = {path.split("/")[1] for path in open_store(root).list(_EXPERIMENTS)}
-    return [Stores.of(loader), *(_experiment(loader, f"{root}/{_EXPERIMENTS}/{name}") for name in sorted(found))]
+    experiments = experiments_root(loader)
+    own = (_experiment(loader, f"{experiments.root}/{name}") for name in _names_in(experiments))
+    return [Stores.of(loader), *own]
+
+
+def experiments_root(loader: FamilyConfigLoader) -> Store:
+    """Return the store that holds all experiments, each in a folder of its name with one for each class of data."""
+    return open_store(f"{_common_root(loader)}/{_EXPERIMENTS}")
+
+
+@contextmanager
+def fresh_copy(store: Store, path: str) -> Iterator[Path]:
+    """Lend a local file with what is at ``path`` now; a copy of a remote file goes with the block.
+
+    What a store keeps of files that it has fetched may be older than a file that was written anew.
+
+    Raises:
+        StoreError: There is no such file any more.
+    """
+    if isinstance(store, LocalStore):
+        yield store.local(path)
+        return
+    try:
+        data = store.read(path)
+    except FileNotFoundError as error:
+        raise StoreError(f"{path} in {store.root} went while it was looked at. Run again.") from error
+    with temporary_copy(path, data) as file:
+        yield file
+
+
+@contextmanager
+def temporary_copy(path: str, data: bytes) -> Iterator[Path]:
+    """Lend a local file of the name at the end of ``path`` with these bytes."""
+    with temporary_folder() as folder:
+        file = Path(folder) / path.rpartition("/")[2]
+        file.write_bytes(data)
+        yield file
+
+
+def _names_in(experiments: Store) -> list[str]:
+    try:
+        return sorted({path.split("/")[0] for path in experiments.list("")})
+    except NoSuchVolumeError:  # it is made for the first experiment
+        return []
 
 
 def _experiment(loader: FamilyConfigLoader, folder: str) -> Stores:

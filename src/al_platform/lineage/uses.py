@@ -1,25 +1,27 @@
 """Everywhere a page was used: every file that names it, and every model that saw it."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Container, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from al_platform.config import FamilyConfigLoader
-from al_platform.domain.errors import StoreError
 from al_platform.lineage.mentions import find_page, values_of_page
-from al_platform.lineage.stores import Place, Stores, production_and_experiments
+from al_platform.lineage.stores import Place, Stores, fresh_copy, production_and_experiments
 from al_platform.lineage.trained import Training, champion_entries, present_file, trainings
+from al_platform.progress import progress
 from al_platform.stages import DataClass
 from al_platform.storage.store import Store
 
 CHAMPION = "champion now"
 
+PARALLEL_READS = 8
 # Logs and manifests hold digests and no page; a model is never rewritten.
 _NAMES_NO_PAGE = re.compile(
-    r"(audit|anchors|erasures)/.+|.+/by_digest/.+|[^/]+(/\d{4}-\d\d/[^/]+)?/log/[^/]+|.+/manifest\.json"
+    r"(audit|anchors|erasures|encoders)/.+|.+/by_digest/.+|[^/]+(/\d{4}-\d\d/[^/]+)?/log/[^/]+|.+/manifest\.json"
+    r"|.+\.safetensors"
 )
 _MONTH = r"(?P<cycle>\d{4}-\d\d)"
 _FAMILY = r"(?P<family>[^/]+)"
@@ -95,19 +97,48 @@ def page_uses(loader: FamilyConfigLoader, page_id: str) -> list[Use]:
         StoreError: A file cannot be read, so that nobody can tell.
     """
     everywhere = production_and_experiments(loader)
-    return [*(found.use for found in occurrences(everywhere, page_id)), *model_uses(everywhere, page_id)]
+    found = occurrences(list(searched(everywhere)), page_id)
+    return [*(each.use for each in found), *model_uses(everywhere, found, page_id)]
 
 
-def occurrences(everywhere: list[Stores], page_id: str) -> list[Occurrence]:
-    """Return every file that holds a page."""
-    places = (place for stores in everywhere for place in stores.places())
-    found = ((place, _use(place, page_id)) for place in places if not _NAMES_NO_PAGE.fullmatch(place.path))
-    return [Occurrence(place, use) for place, use in found if use is not None]
+def searched(everywhere: Iterable[Stores]) -> Iterator[Place]:
+    """Yield every file that may name a page."""
+    return (place for stores in everywhere for place in stores.places() if may_name_a_page(place.path))
 
 
-def model_uses(everywhere: list[Stores], page_id: str) -> list[Use]:
-    """Return every model that was trained, validated or tested on a page, and whether it is champion now."""
-    uses = (use for stores in everywhere for training in trainings(stores) for use in _seen(stores, training, page_id))
+def may_name_a_page(path: str) -> bool:
+    """Return whether the file at this path of a class of data may name a page: no log, no manifest and no model."""
+    return not _NAMES_NO_PAGE.fullmatch(path)
+
+
+def occurrences(places: Sequence[Place], page_id: str) -> list[Occurrence]:
+    """Return every file among ``places`` that holds a page, read from its store now.
+
+    Raises:
+        StoreError: A file cannot be read, so that nobody can tell.
+    """
+    # Many reads: on a remote store each waits for the network.
+    with ThreadPoolExecutor(PARALLEL_READS) as pool:
+        uses = ([use] for use in pool.map(lambda place: _use(place, page_id), places))
+        found = [use for chunk in progress(uses, total=len(places), what="searching files") for use in chunk]
+    return [Occurrence(place, use) for place, use in zip(places, found, strict=True) if use is not None]
+
+
+def model_uses(everywhere: list[Stores], found: Iterable[Occurrence], page_id: str) -> list[Use]:
+    """Return every model that was trained, validated or tested on a page, and whether it is champion now.
+
+    Args:
+        everywhere: Production and experiments.
+        found: Every file that holds the page.
+        page_id: The page.
+    """
+    holding = {each.place.path for each in found}
+    uses = (
+        use
+        for stores in everywhere
+        for training in trainings(stores)
+        for use in _seen(stores, training, holding, page_id)
+    )
     # An experiment reads production's trainings too, and a model may have been trained twice.
     distinct: dict[tuple[str, str], Use] = {}
     for use in uses:
@@ -122,7 +153,8 @@ def is_champion(store: Store, family: str, digest: str) -> bool:
 
 
 def _use(place: Place, page_id: str) -> Use | None:
-    found = find_page(_local(place), page_id)
+    with fresh_copy(place.store, place.path) as file:
+        found = find_page(file, page_id)
     if found is None:
         return None
     role, match = _role(place.path)
@@ -139,22 +171,16 @@ def _use(place: Place, page_id: str) -> Use | None:
     )
 
 
-def _local(place: Place) -> Path:
-    try:
-        return place.store.local(place.path)
-    except FileNotFoundError as error:
-        raise StoreError(f"{place.path} in {place.store.root} went while it was looked at. Run again.") from error
-
-
 def _role(path: str) -> tuple[str, re.Match[str] | None]:
     if match := _OUTPUT.fullmatch(path):
         return _OUTPUT_ROLES.get(match["name"], match["name"].replace("_", " ")), match
     return next(((role, match) for pattern, role in _ROLES if (match := pattern.fullmatch(path))), ("file", None))
 
 
-def _seen(stores: Stores, training: Training, page_id: str) -> Iterator[Use]:
-    champion = is_champion(stores.by_class["champion"], training.family, training.model_digest)
-    for name in _sets(stores, training, page_id):
+def _seen(stores: Stores, training: Training, holding: Container[str], page_id: str) -> Iterator[Use]:
+    names = _sets(stores, training, holding, page_id)
+    champion = bool(names) and is_champion(stores.by_class["champion"], training.family, training.model_digest)
+    for name in names:
         yield Use(
             data_class="models",
             path=f"{training.family}/by_digest/{training.model_digest}",
@@ -167,10 +193,12 @@ def _seen(stores: Stores, training: Training, page_id: str) -> Iterator[Use]:
         )
 
 
-def _sets(stores: Stores, training: Training, page_id: str) -> list[str]:
+def _sets(stores: Stores, training: Training, holding: Container[str], page_id: str) -> list[str]:
     """Return the sets in which the page was in the data of a training."""
     inputs = (read for name, read in training.manifest.inputs.items() if name.endswith(".dataset"))
-    files = [present_file(stores, file).path for read in inputs for file in read.files]
-    there = [stores.holding(path).local(path) for path in files if stores.holding(path).exists(path)]
-    found = {value for file in there for value in values_of_page(file, page_id, "set")}
+    paths = {present_file(stores, file).path for read in inputs for file in read.files}
+    found: set[str] = set()
+    for path in sorted(path for path in paths if path in holding):
+        with fresh_copy(stores.holding(path), path) as file:
+            found |= set(values_of_page(file, page_id, "set"))
     return [name for name in _SAW if name in found]

@@ -6,6 +6,8 @@ import numpy as np
 import scipy  # its submodules are loaded when they are used
 from numpy.typing import NDArray
 
+from al_platform.domain.metrics import macro_f1
+
 FloatArray = NDArray[np.floating[Any]]
 BoolArray = NDArray[np.bool_]
 
@@ -55,6 +57,17 @@ def fit_temperature(logits: FloatArray, truth: BoolArray, is_multi: bool) -> flo
 
     found = minimize_scalar(penalized, bounds=(-LOG_TEMPERATURE_BOUND, LOG_TEMPERATURE_BOUND), method="bounded")
     return float(np.exp(found.x)) if found.fun < penalized(0.0) else 1.0
+
+
+def validation_metrics(logits: FloatArray, truth: BoolArray, is_multi: bool) -> dict[str, float]:
+    """Return loss at the best temperature, and macro-F1 of the likeliest label or of labels above one half."""
+    temperature = fit_temperature(logits, truth, is_multi)
+    probabilities = probabilities_of(logits, temperature, is_multi)
+    bar = DEFAULT_THRESHOLD if is_multi else probabilities.max(axis=1, keepdims=True)
+    return {
+        "validation_loss": negative_log_likelihood(logits, truth, temperature, is_multi),
+        "validation_macro_f1": macro_f1(truth, probabilities >= bar),
+    }
 
 
 def fit_thresholds(probabilities: FloatArray, truth: BoolArray) -> tuple[float, ...]:

@@ -1,10 +1,10 @@
-"""The trained classifier: scores texts with numpy and scipy alone, and lies on disk without pickle."""
+"""What a trained classifier is, and the n-gram one, which scores with numpy and scipy alone. None is a pickle."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import safetensors.numpy
@@ -23,15 +23,16 @@ FORMAT_VERSION = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
+_Config = TypeVar("_Config", bound="ClassifierConfig")
+
 
 class ClassifierConfig(BaseModel):
-    """All of a classifier but its tensors.
+    """What every kind of classifier keeps beside its tensors.
 
     Attributes:
         format_version: Of the files; another version is refused.
         kind: What kind of model reads the tensors.
         taxonomy: Labels, in the order of the probabilities.
-        ngram: What is read of a text.
         thresholds: For each label the probability from which it is given; unused when single-label.
         temperature: What logits are divided by.
     """
@@ -39,9 +40,8 @@ class ClassifierConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format_version: Literal[1] = 1
-    kind: Literal["ngram"] = "ngram"
+    kind: str
     taxonomy: Taxonomy
-    ngram: NgramOptions
     thresholds: tuple[float, ...]
     temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
 
@@ -51,6 +51,24 @@ class ClassifierConfig(BaseModel):
             raise ValueError(f"{len(self.taxonomy.labels)} labels need as many thresholds, found {self.thresholds}.")
         return self
 
+    def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return the labels given at ``probabilities`` of shape (N, C), as an indicator matrix of the same shape."""
+        if self.taxonomy.is_multi:
+            return np.asarray(probabilities >= np.array(self.thresholds))
+        likeliest = np.argmax(probabilities, axis=1)  # (N,)
+        return np.asarray(np.arange(probabilities.shape[1]) == likeliest[:, None])
+
+
+class NgramConfig(ClassifierConfig):
+    """All of an n-gram classifier but its tensors.
+
+    Attributes:
+        ngram: What is read of a text.
+    """
+
+    kind: Literal["ngram"] = "ngram"
+    ngram: NgramOptions
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -58,15 +76,41 @@ class Scores:
 
     Attributes:
         probabilities: float32 of shape (N, C), finite; rows sum to 1 when single-label.
-        embeddings: float16 of shape (N, E), rows of length 1; zeros for a text without a known n-gram.
+        embeddings: float16 of shape (N, E), rows of length 1; zeros where an n-gram model knows no n-gram of a text.
     """
 
     probabilities: NDArray[np.float32]
     embeddings: NDArray[np.float16]
 
 
+class Classifier(Protocol):
+    """A trained classifier of any kind."""
+
+    @property
+    def config(self) -> ClassifierConfig:
+        """Taxonomy, thresholds, temperature, and what its kind adds."""
+        ...
+
+    @property
+    def tensors(self) -> Mapping[str, NDArray[Any]]:
+        """The weights by name."""
+        ...
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        """Return probabilities and embeddings of ``texts``."""
+        ...
+
+    def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return the labels given at ``probabilities`` of shape (N, C), as an indicator matrix of the same shape."""
+        ...
+
+    def save(self, directory: Path) -> None:
+        """Write the model into ``directory``; equal models give equal bytes."""
+        ...
+
+
 @dataclass(frozen=True)
-class Classifier:
+class NgramClassifier:
     """A trained n-gram classifier.
 
     Attributes:
@@ -76,7 +120,7 @@ class Classifier:
             follow.
     """
 
-    config: ClassifierConfig
+    config: NgramConfig
     tensors: Mapping[str, NDArray[Any]]
 
     def score(self, texts: Sequence[str]) -> Scores:
@@ -104,18 +148,12 @@ class Classifier:
 
     def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return the labels given at ``probabilities`` of shape (N, C), as an indicator matrix of the same shape."""
-        if self.config.taxonomy.is_multi:
-            return np.asarray(probabilities >= np.array(self.config.thresholds))
-        likeliest = np.argmax(probabilities, axis=1)  # (N,)
-        return np.asarray(np.arange(probabilities.shape[1]) == likeliest[:, None])
+        return self.config.decide(probabilities)
 
     def save(self, directory: Path) -> None:
         """Write the model into ``directory``; equal models give equal bytes."""
-        directory.mkdir(parents=True, exist_ok=True)
-        config = json.dumps(self.config.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False)
-        tensors = {name: np.ascontiguousarray(tensor) for name, tensor in sorted(self.tensors.items())}
-        (directory / CONFIG_FILE).write_text(f"{config}\n", encoding="utf-8", newline="\n")
-        (directory / WEIGHTS_FILE).write_bytes(safetensors.numpy.save(tensors))
+        write_config(self.config, directory)
+        write_tensors(self.tensors, directory)
 
     @classmethod
     def load(cls, directory: Path) -> Self:
@@ -124,8 +162,8 @@ class Classifier:
         Raises:
             StoreError: A file is missing, damaged or of a format that this release does not know.
         """
-        config = _read_config(directory / CONFIG_FILE)
-        tensors = _read_tensors(directory / WEIGHTS_FILE)
+        config = read_config(directory, NgramConfig)
+        tensors = read_tensors(directory / WEIGHTS_FILE)
         _check_shapes(tensors, config, directory)
         return cls(config, tensors)
 
@@ -147,7 +185,25 @@ def expected_shapes(n_features: int, n_labels: int, hidden_units: int) -> dict[s
     return shapes
 
 
-def _read(path: Path) -> bytes:
+def write_config(config: ClassifierConfig, directory: Path) -> None:
+    """Write a classifier's configuration into ``directory``, made if it is not there."""
+    directory.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(config.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False)
+    (directory / CONFIG_FILE).write_text(f"{text}\n", encoding="utf-8", newline="\n")
+
+
+def write_tensors(tensors: Mapping[str, NDArray[Any]], directory: Path) -> None:
+    """Write a classifier's tensors into ``directory``."""
+    ordered = {name: np.ascontiguousarray(tensor) for name, tensor in sorted(tensors.items())}
+    (directory / WEIGHTS_FILE).write_bytes(safetensors.numpy.save(ordered))
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of a model's file.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
@@ -156,11 +212,26 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _read_config(path: Path) -> ClassifierConfig:
+def read_json(path: Path) -> Any:
+    """Return the JSON document in a model's file.
+
+    Raises:
+        StoreError: It is missing or damaged.
+    """
     try:
-        found = json.loads(_read(path))
+        return json.loads(read_file(path))
     except ValueError as error:
         raise StoreError(f"{path} is not JSON ({error}): damaged. Restore the file or train again.") from error
+
+
+def read_config(directory: Path, kind: type[_Config]) -> _Config:
+    """Return the configuration in ``directory``.
+
+    Raises:
+        StoreError: It is missing, damaged, or not one of this kind and format.
+    """
+    path = directory / CONFIG_FILE
+    found = read_json(path)
     version = found.get("format_version") if isinstance(found, dict) else None
     if version != FORMAT_VERSION:
         raise StoreError(
@@ -168,19 +239,24 @@ def _read_config(path: Path) -> ClassifierConfig:
             f"Use the release that wrote the model, or train again."
         )
     try:
-        return ClassifierConfig.model_validate(found)
+        return kind.model_validate(found)
     except ValidationError as error:
-        raise StoreError(f"{path} does not describe an n-gram classifier: {error}") from error
+        raise StoreError(f"{path} does not describe the classifier that it should: {error}") from error
 
 
-def _read_tensors(path: Path) -> dict[str, NDArray[Any]]:
+def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the tensors in a safetensors file.
+
+    Raises:
+        StoreError: It is missing or damaged.
+    """
     try:
-        return safetensors.numpy.load(_read(path))
+        return safetensors.numpy.load(read_file(path))
     except (SafetensorError, ValueError) as error:
         raise StoreError(f"{path} is damaged ({error}). Restore the file or train again.") from error
 
 
-def _check_shapes(tensors: Mapping[str, NDArray[Any]], config: ClassifierConfig, directory: Path) -> None:
+def _check_shapes(tensors: Mapping[str, NDArray[Any]], config: NgramConfig, directory: Path) -> None:
     found = {name: tensor.shape for name, tensor in tensors.items()}
     n_features = len(tensors.get("feature_ids", ()))
     expected = expected_shapes(n_features, len(config.taxonomy.labels), config.ngram.hidden_units)

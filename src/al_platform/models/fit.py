@@ -1,6 +1,6 @@
 """Train an n-gram classifier from labelled texts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from al_platform.domain.errors import ConfigError, TrainingDataError
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.models.calibration import DEFAULT_THRESHOLD, fit_temperature, fit_thresholds, probabilities_of
-from al_platform.models.classifier import Classifier, ClassifierConfig
+from al_platform.models.classifier import NgramClassifier, NgramConfig
 from al_platform.models.data import NgramDataModule, SparseRows
 from al_platform.models.features import count_ngrams, feature_table, tfidf
+from al_platform.models.labelled_texts import LabelledTexts, missing_labels, require_learnable
 from al_platform.models.module import NgramModule
 from al_platform.models.options import FitOptions, NgramOptions
 from al_platform.models.trainer import BestWeights, ProgressLine, run_trainer
@@ -21,20 +22,7 @@ from al_platform.models.trainer import BestWeights, ProgressLine, run_trainer
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
 
-
-@dataclass(frozen=True)
-class LabelledTexts:
-    """Texts and what we concluded about each.
-
-    Attributes:
-        texts: N texts.
-        values: The labels of each.
-        weights: How much each row counts in training, shape (N,); None counts all the same. Not read for validation.
-    """
-
-    texts: Sequence[str]
-    values: Sequence[Sequence[str]]
-    weights: NDArray[np.floating[Any]] | None = None
+__all__ = ["FitResult", "LabelledTexts", "fit_classifier"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +37,7 @@ class FitResult:
         missing_labels: Labels of the taxonomy without a training row; the classifier has learnt nothing of them.
     """
 
-    classifier: Classifier
+    classifier: NgramClassifier
     history: list[dict[str, float]]
     stopped_epoch: int
     best_epoch: int
@@ -86,14 +74,14 @@ def fit_classifier(
         ConfigError: The learning rate is so high that training diverged.
     """
     truth = taxonomy.encode(train.values)
-    _check_rows(train, truth, taxonomy)
+    require_learnable(train, truth, taxonomy)
     counts = count_ngrams(train.texts, ngram)
     feature_ids, idf = feature_table(counts, ngram.max_features)
     if not len(feature_ids):
         raise TrainingDataError(
             f"Asked to train on {len(truth)} rows but no text has a word. Check the column the texts come from."
         )
-    rows = SparseRows(tfidf(counts, feature_ids, idf), truth.astype(np.float32), _row_weights(train))
+    rows = SparseRows(tfidf(counts, feature_ids, idf), truth.astype(np.float32), train.row_weights())
     held_out = _validation_rows(validation, taxonomy, ngram, feature_ids, idf)
     module = NgramModule(rows, fit, hidden_units=ngram.hidden_units, is_multi=taxonomy.is_multi, seed=seed)
     best = BestWeights(fit)
@@ -106,27 +94,8 @@ def fit_classifier(
         history=module.history,
         stopped_epoch=len(module.history) - 1,
         best_epoch=best.epoch if best.tensors else len(module.history) - 1,
-        missing_labels=tuple(np.array(taxonomy.labels)[~truth.any(axis=0)].tolist()),
+        missing_labels=missing_labels(truth, taxonomy),
     )
-
-
-def _check_rows(train: LabelledTexts, truth: NDArray[np.bool_], taxonomy: Taxonomy) -> None:
-    n_rows = len(truth)
-    if not n_rows:
-        raise TrainingDataError("Asked to train but found no training rows. Label some pages first.")
-    if len(train.texts) != n_rows:
-        raise ValueError(f"Each text needs its labels: found {len(train.texts)} texts and {n_rows} rows of labels.")
-    positive = truth.sum(axis=0)
-    if taxonomy.is_multi and not ((positive > 0) & (positive < n_rows)).any():
-        raise TrainingDataError(
-            f"Asked to train on {n_rows} rows but no label has both rows with it and rows without it "
-            f"({_counted(taxonomy, positive) or 'no row has any label'}). Label pages that differ."
-        )
-    if not taxonomy.is_multi and (positive > 0).sum() == 1:
-        raise TrainingDataError(
-            f"Asked to train but found one class only: {_counted(taxonomy, positive)}. "
-            f"Label pages of another class: {', '.join(np.array(taxonomy.labels)[positive == 0])}."
-        )
 
 
 def _check_finite(tensors: Mapping[str, NDArray[Any]], fit: FitOptions) -> None:
@@ -135,23 +104,6 @@ def _check_finite(tensors: Mapping[str, NDArray[Any]], fit: FitOptions) -> None:
             f"Training diverged: weights are no longer finite at learning_rate {fit.learning_rate:g} "
             f"(hidden_learning_rate {fit.hidden_learning_rate:g}). Lower it."
         )
-
-
-def _counted(taxonomy: Taxonomy, positive: NDArray[np.int64]) -> str:
-    found = zip(taxonomy.labels, positive.tolist(), strict=True)
-    return ", ".join(f"{label!r} has {count} rows" for label, count in found if count)
-
-
-def _row_weights(train: LabelledTexts) -> NDArray[np.float32]:
-    """Return the training weights with mean 1, shape (N,)."""
-    n_rows = len(train.values)
-    weights = np.ones(n_rows) if train.weights is None else np.asarray(train.weights, dtype=np.float64)
-    if weights.shape != (n_rows,) or not np.isfinite(weights).all() or weights.min() < 0 or not weights.sum():
-        raise TrainingDataError(
-            f"Each of the {n_rows} training rows needs a finite weight of at least 0, not all of them 0; "
-            f"found weights of shape {weights.shape}."
-        )
-    return np.asarray(weights / weights.mean(), dtype=np.float32)
 
 
 def _validation_rows(
@@ -168,13 +120,13 @@ def _validation_rows(
 
 def _calibrated(
     tensors: Mapping[str, NDArray[Any]], validation: SparseRows, taxonomy: Taxonomy, ngram: NgramOptions
-) -> Classifier:
+) -> NgramClassifier:
     """Return the classifier with temperature and thresholds fitted on the validation rows."""
     thresholds = (DEFAULT_THRESHOLD,) * len(taxonomy.labels)
-    raw = Classifier(ClassifierConfig(taxonomy=taxonomy, ngram=ngram, thresholds=thresholds), tensors)
+    raw = NgramClassifier(NgramConfig(taxonomy=taxonomy, ngram=ngram, thresholds=thresholds), tensors)
     logits, truth = raw.logits(validation.features), validation.targets > 0
     temperature = fit_temperature(logits, truth, taxonomy.is_multi)
     if taxonomy.is_multi:
         thresholds = fit_thresholds(probabilities_of(logits, temperature, is_multi=True), truth)
     config = raw.config.model_copy(update={"temperature": temperature, "thresholds": thresholds})
-    return Classifier(config, tensors)
+    return NgramClassifier(config, tensors)

@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from al_platform.models.classifier import Classifier
+from al_platform.domain.errors import StoreError, known_names
+from al_platform.models.classifier import CONFIG_FILE, Classifier, NgramClassifier, read_json
 from al_platform.models.options import NgramOptions
+from al_platform.models.transformer.options import TransformerOptions
 
 TRAINING_RECORD = "training.json"
 
@@ -18,30 +20,63 @@ class ModelOptions(BaseModel):
     """Which model a family trains.
 
     Attributes:
-        encoder: ``ngram``: hashed words and characters, trained from nothing on a CPU in seconds.
-        ngram: Its features and head.
+        encoder: ``ngram``: hashed words and characters, trained from nothing on a CPU in seconds. ``transformer``: a
+            fine-tuned encoder, beside which the n-gram model is trained too, as the simpler model it must beat.
+        ngram: Features and head of the n-gram model; before the first champion also how pages become features.
+        transformer: Encoder of the transformer and what it reads of a page.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    encoder: Literal["ngram"] = "ngram"
+    encoder: Literal["ngram", "transformer"] = "ngram"
     ngram: NgramOptions = NgramOptions()
+    transformer: TransformerOptions = TransformerOptions()
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A classifier fresh from training, with the record of how it came about."""
+    """A classifier fresh from training, with the record of how it came about.
+
+    Attributes:
+        simpler: The n-gram model trained on the same pages, where the classifier is no n-gram model itself.
+    """
 
     classifier: Classifier
     record: Mapping[str, Any] = field(default_factory=dict)
+    simpler: "TrainedModel | None" = None
 
 
 @dataclass(frozen=True)
 class Model:
-    """A stored classifier; ``digest`` names its files, ``record`` (``training.json``) is not part of it."""
+    """A stored classifier; ``digest`` names its files, ``record`` (``training.json``) is not part of it.
+
+    Attributes:
+        simpler: The n-gram model trained beside it, where this is a challenger that has one.
+    """
 
     digest: str
     classifier: Classifier
+    simpler: "Model | None" = None
+
+
+def load_classifier(directory: Path) -> Classifier:
+    """Return the classifier in ``directory``, of the kind that its ``config.json`` names.
+
+    Raises:
+        StoreError: A file is missing, damaged or of a kind or format that this release does not know.
+    """
+    found = read_json(directory / CONFIG_FILE)
+    kind = found.get("kind") if isinstance(found, dict) else None
+    if kind == "ngram":
+        return NgramClassifier.load(directory)
+    if kind == "transformer":
+        # Imported here: an n-gram champion is scored without what the transformer needs.
+        from al_platform.models.transformer.classifier import TransformerClassifier
+
+        return TransformerClassifier.load(directory)
+    raise StoreError(
+        f"{directory / CONFIG_FILE} is of kind {kind!r}. {known_names(str(kind), ['ngram', 'transformer'])}"
+    )
 
 
 def directory_digest(directory: Path) -> str:

@@ -8,10 +8,10 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from al_platform.domain.metrics import macro_f1
-from al_platform.models.calibration import DEFAULT_THRESHOLD, fit_temperature, negative_log_likelihood, probabilities_of
+from al_platform.models.calibration import validation_metrics
 from al_platform.models.classifier import expected_shapes
 from al_platform.models.data import SparseBatch, SparseRows
+from al_platform.models.imbalance import balanced_weights
 from al_platform.models.options import FitOptions
 
 HIDDEN_INIT_STD = 0.1
@@ -134,29 +134,10 @@ class NgramModule(L.LightningModule):
 
 
 def class_weights(train: SparseRows, options: FitOptions, is_multi: bool) -> NDArray[np.float32]:
-    """Return the weight of each class's positive rows, shape (C,).
-
-    Balanced, single-label: rows / (classes present x rows of the class). Multi-label: negative / positive rows.
-    """
-    positive = train.weights @ train.targets  # (C,)
-    weights = np.ones_like(positive)
+    """Return the weight of each class's positive rows, shape (C,)."""
     if options.class_weight == "none":
-        return weights
-    total, present = train.weights.sum(), positive > 0
-    even = total - positive if is_multi else np.full_like(positive, total / present.sum())
-    np.divide(even, positive, out=weights, where=present)
-    return weights.clip(1 / options.max_class_weight, options.max_class_weight)
-
-
-def validation_metrics(logits: NDArray[np.float32], truth: NDArray[np.bool_], is_multi: bool) -> dict[str, float]:
-    """Return loss at the best temperature, and macro-F1 of the likeliest label or of labels above one half."""
-    temperature = fit_temperature(logits, truth, is_multi)
-    probabilities = probabilities_of(logits, temperature, is_multi)
-    bar = DEFAULT_THRESHOLD if is_multi else probabilities.max(axis=1, keepdims=True)
-    return {
-        "validation_loss": negative_log_likelihood(logits, truth, temperature, is_multi),
-        "validation_macro_f1": macro_f1(truth, probabilities >= bar),
-    }
+        return np.ones(train.targets.shape[1], dtype=np.float32)
+    return balanced_weights(train.targets, train.weights, is_multi=is_multi, limit=options.max_class_weight)
 
 
 def _parameter(shape: tuple[int, ...], generator: torch.Generator | None = None) -> nn.Parameter:

@@ -37,7 +37,7 @@ def run_trainer(
     logger: "Logger | None",
 ) -> None:
     """Train ``module``; torch's random state, threads and determinism are afterwards what they were."""
-    with tempfile.TemporaryDirectory() as folder, _torch_state_kept(), _quiet():
+    with tempfile.TemporaryDirectory() as folder, torch_state_kept(), quiet():
         torch.set_num_threads(options.threads)
         trainer = L.Trainer(
             accelerator=options.accelerator,
@@ -112,7 +112,8 @@ class ProgressLine(L.Callback):
 
 
 @contextmanager
-def _torch_state_kept() -> Iterator[None]:
+def torch_state_kept() -> Iterator[None]:
+    """Leave torch's random state, threads and determinism afterwards as they were."""
     is_deterministic = torch.are_deterministic_algorithms_enabled()
     is_warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     cudnn = (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark)
@@ -131,7 +132,8 @@ def _torch_state_kept() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Silence Lightning's greetings and the warnings that ask for nothing."""
     loggers = [logging.getLogger(name) for name in TRAINER_LOGGERS]
     levels = [logger.level for logger in loggers]
     try:

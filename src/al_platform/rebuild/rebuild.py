@@ -11,7 +11,7 @@ from al_platform.catalog.outputs import read_output
 from al_platform.config import FamilyConfigLoader
 from al_platform.domain.errors import ConfigError, StoreError
 from al_platform.models.classifier import Classifier
-from al_platform.models.model import Model, directory_digest
+from al_platform.models.model import Model, directory_digest, load_classifier
 from al_platform.rebuild import compare
 from al_platform.rebuild.comparison import (
     Comparison,
@@ -23,7 +23,8 @@ from al_platform.rebuild.comparison import (
 from al_platform.rebuild.record import Record, find_record
 from al_platform.rebuild.replay import Replay, Replayed, model_folder
 from al_platform.storage.commit_log import file_sha256
-from al_platform.storage.store import Store, temporary_folder
+from al_platform.storage.scratch import temporary_folder
+from al_platform.storage.store import Store
 from al_platform.stores import Stores
 
 _PARQUET = ".parquet"
@@ -151,7 +152,7 @@ def _model_differences(folder: Path | None, rebuilt: Classifier) -> dict[str, An
     if folder is None:
         return {}
     try:
-        stored = Classifier.load(folder)
+        stored = load_classifier(folder)
     # Damaged files are a finding here: the model that they held has just been made again.
     except StoreError as error:
         return {"problem": str(error)}

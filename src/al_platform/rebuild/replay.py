@@ -11,7 +11,15 @@ from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 from pydantic import ValidationError
 
-from al_platform.catalog import AllCycles, Champion, ImportedLabels, NewestBefore, SealedBatches, StageOutput
+from al_platform.catalog import (
+    AllCycles,
+    Champion,
+    Checkpoints,
+    ImportedLabels,
+    NewestBefore,
+    SealedBatches,
+    StageOutput,
+)
 from al_platform.catalog.champion import ChampionEntry, load_model
 from al_platform.catalog.history import with_cycle
 from al_platform.catalog.outputs import StoreDataset
@@ -28,6 +36,7 @@ from al_platform.stores import Stores
 
 OUTSIDE = "platform"
 PARAMETER = "params:"
+CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -105,14 +114,17 @@ class Replay:
     def _input(self, manifest: Manifest, name: str) -> AbstractDataset[Any, Any]:
         if name.startswith(PARAMETER):
             return MemoryDataset(_parameter(manifest, name.removeprefix(PARAMETER)))
+        if isinstance(dataset := self._dataset(name), Checkpoints):
+            scratch = Path(self.store.root) / CHECKPOINTS
+            return MemoryDataset(dataset.apart(self._stores.by_class["models"], scratch), copy_mode="assign")
         if name not in manifest.inputs:
             raise StoreError(f"The record of {manifest.stage} (run {manifest.run_id}) does not name its input {name}.")
         recorded = manifest.inputs[name]
         if recorded.files and {file.path for file in recorded.files} <= self._rebuilt:
-            return self._dataset(name)
+            return dataset
         located = locate(self._stores, recorded)
         self._erased += located.erased
-        data = read_files(self._dataset(name), located.files, self._stores.by_class["models"])
+        data = read_files(dataset, located.files, self._stores.by_class["models"])
         return MemoryDataset(data, copy_mode="assign")
 
 

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -165,10 +165,12 @@ class S3Store:
             for upload in self._unfinished()
         ]
 
-    def remove_leftovers(self) -> None:
-        """Give up every unfinished upload."""
+    def remove_leftovers(self, older_than: timedelta) -> None:
+        """Give up every unfinished upload that was begun at least so long ago."""
+        now = datetime.now(UTC)
         for upload in self._unfinished():
-            self._client.abort_multipart_upload(Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+            if now - upload["Initiated"] >= older_than:
+                self._give_up(upload)
 
     @property
     def _client(self) -> Any:
@@ -251,6 +253,17 @@ class S3Store:
                 raise StoreError(
                     f"{self.root} refused to remove {problem['Key']}: {problem.get('Code')} {problem.get('Message')}."
                 )
+
+    def _give_up(self, upload: Mapping[str, Any]) -> None:
+        from botocore.exceptions import ClientError
+
+        with self._asking("give up an upload of", self._path(upload["Key"]), "s3:AbortMultipartUpload"):
+            try:
+                self._client.abort_multipart_upload(Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+            except ClientError as error:
+                # Its writer, or another doctor, was quicker.
+                if _code(error) != "NoSuchUpload":
+                    raise
 
     def _unfinished(self) -> Sequence[dict[str, Any]]:
         with self._asking("list unfinished uploads of", "", "s3:ListBucketMultipartUploads"):

@@ -83,8 +83,8 @@ class Cleanable(Protocol):
         """Return what interrupted writes left."""
         ...
 
-    def remove_leftovers(self) -> None:
-        """Remove it; call this only when no run is at work."""
+    def remove_leftovers(self, older_than: timedelta) -> None:
+        """Remove what is at least this old: what is younger may belong to a writer at work."""
         ...
 
 
@@ -140,9 +140,10 @@ class LocalStore:
         found = [self._leftover(file) for file in sorted(files) if _is_temporary(file)]
         return [leftover for leftover in found if leftover is not None]
 
-    def remove_leftovers(self) -> None:
+    def remove_leftovers(self, older_than: timedelta) -> None:
         for leftover in self.leftovers():
-            (self._root / leftover.path).unlink(missing_ok=True)
+            if leftover.age >= older_than:
+                (self._root / leftover.path).unlink(missing_ok=True)
 
     def _leftover(self, file: Path) -> Leftover | None:
         try:

@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 from al_platform.annotation import AnnotationOptions, PlatformConnection
 from al_platform.catalog.platform import Partition
+from al_platform.catalog.stored_table import StoredTable
 from al_platform.domain import annotations as votes
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.schemas import ANNOTATIONS, QUARANTINE, conform
@@ -16,7 +17,7 @@ def pull_annotations(
     receipt: dict[str, Any] | None,
     platform: PlatformConnection,
     taken: Partition,
-    annotations_before: pa.Table,
+    annotations_before: StoredTable,
     taxonomy: Taxonomy,
     options: AnnotationOptions,
 ) -> tuple[pa.Table, pa.Table]:
@@ -44,26 +45,31 @@ def pull_annotations(
     return conform(partition.sort_by(by_version), ANNOTATIONS, "annotations"), pulled.quarantine
 
 
-def adjudicate_labels(
-    annotations: pa.Table, annotations_before: pa.Table, batches: pa.Table, taxonomy: Taxonomy, cycle: str
-) -> pa.Table:
+def collect_answers(
+    annotations: pa.Table, annotations_before: StoredTable, batches: StoredTable, taxonomy: Taxonomy
+) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """Return the ledger's valid answers, a quarantine of the others, and the pages that were sent, without texts."""
+    ledger, invalid = votes.valid_answers(_ledger(annotations, annotations_before), taxonomy)
+    return ledger, invalid, batches.read(votes.SENT.names)
+
+
+def adjudicate_labels(ledger: pa.Table, sent: pa.Table, taxonomy: Taxonomy, cycle: str) -> pa.Table:
     """Conclude a label for every page whose votes decide it; see ``schemas.LABELS``."""
-    ledger, _ = votes.valid_answers(_ledger(annotations, annotations_before), taxonomy)
-    return votes.adjudicate(ledger, batches, taxonomy, cycle)
+    return votes.adjudicate(ledger, sent, taxonomy, cycle)
 
 
 def report_ingest(
     annotations: pa.Table,
-    annotations_before: pa.Table,
+    ledger: pa.Table,
     labels: pa.Table,
     quarantine: pa.Table,
-    batches: pa.Table,
+    invalid: pa.Table,
+    sent: pa.Table,
     taxonomy: Taxonomy,
     options: AnnotationOptions,
 ) -> dict[str, Any]:
     """Count answers and labels, and measure how far annotators agree."""
-    ledger, invalid = votes.valid_answers(_ledger(annotations, annotations_before), taxonomy)
-    pending = pc.invert(pc.is_in(batches["page_id"], value_set=_ids(ledger)))
+    pending = pc.invert(pc.is_in(sent["page_id"], value_set=_ids(ledger)))
     return {
         "answers_taken": annotations.num_rows,
         "answers_in_ledger": ledger.num_rows,
@@ -81,6 +87,6 @@ def _ids(table: pa.Table) -> pa.Array:
     return pc.unique(table["page_id"])
 
 
-def _ledger(annotations: pa.Table, annotations_before: pa.Table) -> pa.Table:
-    before, now = (conform(table, ANNOTATIONS, "annotations") for table in (annotations_before, annotations))
-    return pa.concat_tables([before.select(ANNOTATIONS.names), now.select(ANNOTATIONS.names)])
+def _ledger(annotations: pa.Table, annotations_before: StoredTable) -> pa.Table:
+    now = conform(annotations, ANNOTATIONS, "annotations").select(ANNOTATIONS.names)
+    return pa.concat_tables([annotations_before.read(ANNOTATIONS.names), now])

@@ -2,7 +2,12 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from al_platform.pipelines.annotation_ingest.nodes import adjudicate_labels, pull_annotations, report_ingest
+from al_platform.pipelines.annotation_ingest.nodes import (
+    adjudicate_labels,
+    collect_answers,
+    pull_annotations,
+    report_ingest,
+)
 
 
 def create_pipeline() -> Pipeline:
@@ -23,8 +28,14 @@ def create_pipeline() -> Pipeline:
                 name="pull_annotations",
             ),
             Node(
+                collect_answers,
+                inputs=["annotations", "annotations_before", "batches", "params:taxonomy"],
+                outputs=["ledger", "invalid", "sent"],
+                name="collect_answers",
+            ),
+            Node(
                 adjudicate_labels,
-                inputs=["annotations", "annotations_before", "batches", "params:taxonomy", "params:cycle"],
+                inputs=["ledger", "sent", "params:taxonomy", "params:cycle"],
                 outputs="labels",
                 name="adjudicate_labels",
             ),
@@ -32,10 +43,11 @@ def create_pipeline() -> Pipeline:
                 report_ingest,
                 inputs=[
                     "annotations",
-                    "annotations_before",
+                    "ledger",
                     "labels",
                     "annotation_quarantine",
-                    "batches",
+                    "invalid",
+                    "sent",
                     "params:taxonomy",
                     "params:annotation",
                 ],

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from al_platform.domain.error_analysis import ErrorAnalysisOptions
-from al_platform.domain.gate import GateOptions
+from al_platform.domain.gate_options import GateOptions
 
 
 class EvaluationOptions(BaseModel):

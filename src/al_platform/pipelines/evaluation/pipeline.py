@@ -4,8 +4,12 @@ from kedro.pipeline import Node, Pipeline
 
 from al_platform.pipelines.evaluation.nodes import (
     analyse_challenger,
+    check_speed,
     decide_verdict,
     evaluate_challenger,
+    gather_gate_evidence,
+    list_evaluated_pages,
+    match_random_draws,
     report_evaluation,
     score_sets,
 )
@@ -22,10 +26,10 @@ def create_pipeline() -> Pipeline:
                 name="score_sets",
             ),
             Node(
-                evaluate_challenger,
-                inputs=["scored", "params:taxonomy", "params:evaluation"],
-                outputs="evaluation",
-                name="evaluate_challenger",
+                match_random_draws,
+                inputs=["batches", "dataset"],
+                outputs="draws",
+                name="match_random_draws",
             ),
             Node(
                 analyse_challenger,
@@ -34,14 +38,48 @@ def create_pipeline() -> Pipeline:
                 name="analyse_challenger",
             ),
             Node(
+                check_speed,
+                inputs=["challenger", "dataset", "params:evaluation"],
+                outputs="is_fast_enough",
+                name="check_speed",
+            ),
+            Node(
+                gather_gate_evidence,
+                inputs=[
+                    "scored",
+                    "challenger",
+                    "champion",
+                    "previous_verdict",
+                    "draws",
+                    "error_analysis",
+                    "is_fast_enough",
+                    "params:taxonomy",
+                    "params:evaluation",
+                ],
+                outputs="evidence",
+                name="gather_gate_evidence",
+            ),
+            Node(
+                evaluate_challenger,
+                inputs=["scored", "draws", "evidence", "dataset", "params:taxonomy", "params:evaluation"],
+                outputs="evaluation",
+                name="evaluate_challenger",
+            ),
+            Node(
                 decide_verdict,
-                inputs=["scored", "challenger", "champion", "params:taxonomy", "params:evaluation"],
+                inputs=["evidence", "scored", "previous_verdict", "params:evaluation", "params:cycle"],
                 outputs="verdict",
                 name="decide_verdict",
             ),
             Node(
+                list_evaluated_pages,
+                inputs=["scored", "dataset", "params:taxonomy"],
+                outputs="evaluated_pages",
+                name="list_evaluated_pages",
+            ),
+            Node(
                 report_evaluation,
-                inputs=["evaluation", "verdict", "error_analysis"],
+                inputs=["evaluation", "verdict", "error_analysis", "evaluated_pages"],
                 outputs="evaluation_report",
                 name="report_evaluation",
             ),

@@ -19,13 +19,21 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 merge_labels,
-                inputs=["labels", "imported_labels", "batches"],
-                outputs=["labelled", "conflicts"],
+                inputs=[
+                    "labels",
+                    "imported_labels",
+                    "batches",
+                    "previous_dataset",
+                    "previous_quarantine",
+                    "params:taxonomy",
+                    "params:preparation",
+                ],
+                outputs=["labelled", "kept", "labels_before"],
                 name="merge_labels",
             ),
             Node(
                 clean_pages,
-                inputs=["labelled", "params:taxonomy", "params:preparation"],
+                inputs=["labelled", "kept"],
                 outputs=["cleaned", "quarantine"],
                 name="clean_pages",
             ),
@@ -50,19 +58,19 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 assemble_dataset,
-                inputs=["cleaned", "groups", "split_ledger"],
+                inputs=["cleaned", "groups", "split_ledger", "kept"],
                 outputs="dataset",
                 name="assemble_dataset",
             ),
             Node(
                 describe_dataset,
-                inputs=["dataset", "previous_dataset", "quarantine", "conflicts", "params:taxonomy"],
+                inputs=["dataset", "labels_before", "quarantine", "params:taxonomy"],
                 outputs="dataset_card",
                 name="describe_dataset",
             ),
             Node(
                 report_preparation,
-                inputs=["dataset_card", "split_ledger"],
+                inputs=["dataset_card", "split_ledger", "labelled", "kept"],
                 outputs="preparation_report",
                 name="report_preparation",
             ),

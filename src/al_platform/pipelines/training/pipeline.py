@@ -11,7 +11,14 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 train_model,
-                inputs=["dataset", "params:taxonomy", "params:model", "params:training"],
+                inputs=[
+                    "dataset",
+                    "champion",
+                    "checkpoints",
+                    "params:taxonomy",
+                    "params:model",
+                    "params:training",
+                ],
                 outputs=["challenger", "training_summary"],
                 name="train_model",
             ),

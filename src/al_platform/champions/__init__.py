@@ -1,0 +1,1 @@
+"""The champion by hand: promotion, rollback, and who was champion when."""

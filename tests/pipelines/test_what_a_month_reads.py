@@ -1,0 +1,163 @@
+"""Which files and columns of the store ingest and preparation open in a month, and what comes of it."""
+
+import json
+import shutil
+from collections import defaultdict
+
+import pyarrow.compute as pc
+import pytest
+from kedro.framework.hooks import hook_impl
+
+from al_platform.catalog import stored_table
+from al_platform.domain.cycles import shift_cycle
+from al_platform.domain.errors import StoreError
+from al_platform.domain.taxonomy import Taxonomy
+from al_platform.pipelines.preparation.nodes import clean_pages, merge_labels
+from al_platform.pipelines.preparation.options import PreparationOptions
+from al_platform.schemas import ANNOTATIONS, DATASET, DROPPED
+from al_platform.storage.store import LocalStore
+from temporary_project import CYCLE, Project, make_project
+
+SECOND, THIRD = shift_cycle(CYCLE, 1), shift_cycle(CYCLE, 2)
+
+
+class Watch:
+    """Writes down, by stage, every file that is fetched from the store, and every column that is read of it."""
+
+    def __init__(self, monkeypatch):
+        self.fetched, self.columns = defaultdict(set), defaultdict(set)
+        self._stage = "none"
+        local, read = LocalStore.local, stored_table._read
+
+        def watched_local(store, path):
+            self.fetched[self._stage].add(path)
+            return local(store, path)
+
+        def watched_read(file, path, columns, page_ids):
+            self.columns[self._stage, path].update(columns)
+            return read(file, path, columns, page_ids)
+
+        monkeypatch.setattr(LocalStore, "local", watched_local)
+        monkeypatch.setattr(stored_table, "_read", watched_read)
+
+    @hook_impl
+    def before_dataset_loaded(self, node):
+        self._stage = node.namespace.rpartition(".")[2]
+
+    def brought(self, stage):
+        """Batches and imported files that the stage fetched."""
+        return {path for path in self.fetched[stage] if "/sealed/" in path or "/imported/" in path}
+
+
+@pytest.fixture(scope="module")
+def months(tmp_path_factory):
+    """Three months of one family, and what the third read."""
+    project = make_project(tmp_path_factory.mktemp("months"))
+    project.only("topics")
+    project.run("monthly")
+    project.run("monthly", cycle=SECOND)
+    with pytest.MonkeyPatch.context() as patch:
+        watch = Watch(patch)
+        project.run("monthly", cycle=THIRD, hooks=(watch,))
+    return project, watch
+
+
+def test_preparation_opens_this_months_batch_alone(months):
+    _, watch = months
+    assert watch.brought("preparation") == {f"topics/{THIRD}/selection/sealed/batch.parquet"}
+
+
+def test_preparation_keeps_the_pages_of_earlier_months_and_says_how_many(months):
+    project, _ = months
+    first, third = (project.load("topics.preparation_report", cycle) for cycle in (CYCLE, THIRD))
+    assert (first["pages_kept"], third["all_read_because"]) == (0, None)
+    assert "no data set of an earlier cycle" in first["all_read_because"]
+    assert third["pages_read"] <= 40 < 200 < third["pages_kept"]
+
+
+def test_ingest_reads_no_text_of_any_batch_and_no_imported_label(months):
+    _, watch = months
+    columns = {path: read for (stage, path), read in watch.columns.items() if stage == "annotation_ingest"}
+    batches = {path: read for path, read in columns.items() if "/sealed/" in path}
+    assert len(batches) == 3
+    assert not set.union(*batches.values()) & {"text", "title", "url"}
+    assert all(read <= set(ANNOTATIONS.names) for path, read in columns.items() if path not in batches)
+    assert not [path for path in watch.fetched["annotation_ingest"] if "/imported/" in path]
+
+
+def test_selection_reads_the_ids_of_known_pages_alone(months):
+    _, watch = months
+    read = [columns for (stage, _), columns in watch.columns.items() if stage == "selection"]
+    assert read == [{"page_id"}] * 3
+
+
+def test_a_month_that_built_on_others_equals_one_made_anew(months):
+    project, _ = months
+    committed = (project.load(f"topics.{name}", THIRD) for name in ("dataset", "quarantine"))
+    sources = [project.load(f"topics.{name}", THIRD) for name in ("labels", "imported_labels", "batches")]
+    parameters = project.loader["parameters"]["topics"]
+    taxonomy = Taxonomy.model_validate(parameters["taxonomy"])
+    options = PreparationOptions.model_validate(parameters["preparation"])
+    labelled, kept, _ = merge_labels(*sources, DATASET.empty_table(), DROPPED.empty_table(), taxonomy, options)
+    cleaned, quarantine = clean_pages(labelled, kept)
+    dataset, dropped = committed
+    assert kept.changed is None
+    assert dataset.select(cleaned.column_names).to_pylist() == cleaned.to_pylist()
+    assert dropped.to_pylist() == quarantine.to_pylist()
+
+
+def test_the_manifest_names_every_batch_and_import_that_the_data_set_rests_on(months):
+    project, _ = months
+    first, third = (project.head("topics", "preparation", cycle).inputs for cycle in (CYCLE, THIRD))
+    cycles = [file.path.split("/")[1] for file in third["topics.batches"].files]
+    assert cycles == [CYCLE, SECOND, THIRD]
+    assert third["topics.imported_labels"] == first["topics.imported_labels"]
+    assert {"topics.previous_dataset", "topics.previous_quarantine"} <= third.keys()
+
+
+def test_another_cleaning_reads_everything_again_and_says_why(months, tmp_path):
+    project = copy_of(months, tmp_path)
+    project.run("preparation", cycle=THIRD, parameters={"topics": {"preparation": {"cleaning": {"min_words": 4}}}})
+    report = project.load("topics.preparation_report", THIRD)
+    assert report["all_read_because"] == "cleaning changed"
+    assert report["pages_kept"] == 0
+
+
+def test_a_file_that_was_changed_by_hand_is_found_when_it_is_opened(months, tmp_path):
+    project = copy_of(months, tmp_path)
+    (file,) = (project.path / "data/test/labels/topics/imported").iterdir()
+    file.write_bytes(file.read_bytes() + b" ")
+    project.run("preparation", cycle=THIRD)
+    with pytest.raises(StoreError, match="was changed after it was written"):
+        project.load("topics.imported_labels", THIRD).select(["text"])
+
+
+def test_a_corrected_answer_opens_the_batch_that_it_answers_and_no_imported_file(months, tmp_path, monkeypatch):
+    project, fourth = copy_of(months, tmp_path), shift_cycle(CYCLE, 3)
+    inbox = project.path / "data/test/labels/topics/platform/simulated/inbox"
+    line = (inbox / f"topics-{CYCLE}-1.jsonl").read_text().splitlines()[0]
+    page_id = json.loads(line)["data"]["page_id"]
+    (inbox / "later.jsonl").write_text(corrected(line, "tech") + "\n")
+    watch = Watch(monkeypatch)
+    project.run("monthly", cycle=fourth, hooks=(watch,))
+    row = project.load("topics.dataset", fourth).filter(pc.field("page_id") == page_id).to_pylist()
+    assert [each["values"] for each in row] == [["tech"]]
+    opened = {path.split("/")[1] for path in watch.brought("preparation")}
+    assert {CYCLE, fourth} <= opened
+    assert "imported" not in opened
+
+
+def corrected(line, label):
+    """The same task, every answer of which is now this label."""
+    task = json.loads(line)
+    for answer in task["annotations"]:
+        answer["updated_at"] = "2027-02-01T00:00:00+00:00"
+        for result in answer["result"]:
+            result["value"]["choices"] = [label]
+    return json.dumps(task)
+
+
+def copy_of(months, path):
+    project, _ = months
+    shutil.copytree(project.path, path / "copy")
+    return Project(path / "copy")
