@@ -6,7 +6,7 @@ KEDRO := $(BIN)/kedro
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install monthly quarterly loop status viz s3 check format test test-real lock bench-loop bench-ngram bench-gate bench-storage bench-growth clean
+.PHONY: help install monthly quarterly loop status viz s3 check format test test-real lock bench-loop bench-ngram bench-training bench-scoring bench-gate bench-storage bench-growth clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -55,6 +55,12 @@ bench-loop: install  ## Time and memory of the loop (QUICK=1: short)
 
 bench-ngram: install  ## Accuracy of the n-gram model beside TF-IDF + logistic regression (QUICK=1: short)
 	$(BIN)/python benchmarks/ngram.py
+
+bench-training: install  ## Fine-tuning beside transformers.Trainer, n-gram and TF-IDF (QUICK=1: short)
+	$(BIN)/python -m benchmarks.training
+
+bench-scoring: install  ## Transformer scoring beside transformers.pipeline (QUICK=1: short)
+	$(BIN)/python -m benchmarks.scoring
 
 bench-gate: install  ## Errors and power of the gate, by simulation (QUICK=1: short)
 	$(BIN)/python benchmarks/gate.py

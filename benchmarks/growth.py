@@ -4,7 +4,7 @@
 
 Half of the labels were imported, half are three annotators' answers to the first month's batch. Then follow months with
 a batch of the usual size. *Pull* is the annotation platform reading its own files, *comparing texts* the search for
-near-duplicates. With ``--before`` the same is measured with the code of another revision. Writes
+near-duplicates; seconds are of CPU. With ``--before`` the same is measured with the code of another revision. Writes
 ``benchmarks/results/growth.json``; needs Linux, which tells how many bytes a process has read.
 """
 

@@ -50,7 +50,10 @@ STAGES = (
         "evaluation",
         "quarterly",
         "models",
-        ("evaluation", "error_analysis", "verdict", "evaluated_pages", "evaluation_report"),
+        (
+            *("evaluation", "error_analysis", "verdict", "evaluated_pages"),
+            *("staleness", "challenger_report", "evaluation_report"),
+        ),
     ),
     Stage("promotion", "quarterly", "champion", ("promotion_report",), appends=("promotion",)),
 )

@@ -26,7 +26,8 @@ class Recorder:
 
         def call(store: LocalStore, *arguments: object) -> object:
             path = str(arguments[-1] if name == "upload" else arguments[0])
-            self._record(action, name == "create", Path(store.root), path)
+            if name != "remove" or (Path(store.root) / path).is_dir():  # S3 is asked nothing about no objects
+                self._record(action, name == "create", Path(store.root), path)
             return original(store, *arguments)
 
         return call

@@ -10,7 +10,7 @@ tested.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -36,7 +36,9 @@ from temporary_project import ROOT, Project
 
 pytestmark = pytest.mark.real
 
-ROLES = ("selection", "training", "promotion", "reader", "importer", "operator", "eraser")
+# A bucket's policy holds the statements of so many roles.
+ROLES = ("selection", "training", "promotion", "reader", "importer", "eraser")
+CLEANERS = ("training", "operator", "eraser")
 OPTIONS = GovernanceOptions(server="seaweedfs")
 LABELS = "labels/topics/2026-01/annotation_ingest/attempts/run/labels.parquet"
 CHAMPION = "champion/topics/log/000001.json"
@@ -75,7 +77,7 @@ def _code(ask: Callable[[Any, Mapping[str, str]], object], store: Store, role: s
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with S3Server(tmp_path_factory.mktemp("governed"), identities=dict.fromkeys(ROLES, ())) as found:
+    with S3Server(tmp_path_factory.mktemp("governed"), identities=dict.fromkeys({*ROLES, *CLEANERS}, ())) as found:
         yield found
 
 
@@ -99,10 +101,19 @@ def governed(buckets: tuple[str, str]) -> Governed:
 
 @pytest.fixture
 def store(server: S3Server, governed: Governed) -> Store:
+    return _in_force(server, governed, ROLES)
+
+
+@pytest.fixture
+def cleaned(server: S3Server, governed: Governed) -> Store:
+    return _in_force(server, governed, CLEANERS)
+
+
+def _in_force(server: S3Server, governed: Governed, roles: Iterable[str]) -> Store:
     admin = server.client()
     list(apply_settings(admin, governed.buckets))
     for bucket, documents in governed.buckets.items():
-        allowed = [statement for role in ROLES for statement in _as_bucket_policy(governed, role, bucket)]
+        allowed = [statement for role in roles for statement in _as_bucket_policy(governed, role, bucket)]
         policy = {**documents["policy"], "Statement": [*documents["policy"]["Statement"], *allowed]}
         admin.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
     return Store(server, governed)
@@ -164,11 +175,11 @@ def test_an_erasure_removes_old_versions_and_no_one_else_does(store: Store) -> N
 
 
 def test_the_operator_sees_unfinished_uploads_and_gives_them_up_and_training_does_not(
-    store: Store, server: S3Server
+    cleaned: Store, server: S3Server
 ) -> None:
-    models = store.governed.places["models"]
+    models = cleaned.governed.places["models"]
     root = f"s3://{models.bucket}/{models.prefix}"
-    server.client().create_multipart_upload(**store.at("models/topics/by_digest/abc/weights"))
+    server.client().create_multipart_upload(**cleaned.at("models/topics/by_digest/abc/weights"))
     with pytest.raises(StoreError, match="s3:ListBucketMultipartUploads"):
         S3Store(root, server.client("training")).leftovers()
     for role in ("eraser", "operator"):
@@ -178,10 +189,10 @@ def test_the_operator_sees_unfinished_uploads_and_gives_them_up_and_training_doe
     assert list(S3Store(root, server.client()).leftovers()) == []
 
 
-def test_the_operator_removes_attempts_and_writes_none(store: Store) -> None:
-    store.put("admin", LABELS)
-    assert store.put("operator", LABELS) == "AccessDenied"
-    assert store.delete("operator", LABELS) is None
+def test_the_operator_removes_attempts_and_writes_none(cleaned: Store) -> None:
+    cleaned.put("admin", LABELS)
+    assert cleaned.put("operator", LABELS) == "AccessDenied"
+    assert cleaned.delete("operator", LABELS) is None
 
 
 def test_a_denied_write_stays_denied_after_a_restart(store: Store) -> None:

@@ -5,6 +5,7 @@ from al_platform.catalog.checkpoints import Checkpoints
 from al_platform.catalog.history import AllCycles, NewestBefore, SealedBatches
 from al_platform.catalog.labels import ImportedLabels
 from al_platform.catalog.outputs import SealedOutput, StageOutput
+from al_platform.catalog.past_champions import PastChampions
 from al_platform.catalog.platform import LedgerPartition, Platform
 from al_platform.catalog.traffic import ImportedPredictions, Traffic
 
@@ -18,6 +19,7 @@ __all__ = [
     "LedgerPartition",
     "ModelOutput",
     "NewestBefore",
+    "PastChampions",
     "Platform",
     "SealedBatches",
     "SealedOutput",

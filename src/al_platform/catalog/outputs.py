@@ -61,7 +61,7 @@ class StageOutput(StoreDataset):
         Args:
             stage: The stage that writes it.
             name: Its name, without the family.
-            format: ``parquet``, ``ibis`` (a Parquet file opened as an expression) or ``json``.
+            format: ``parquet``, ``ibis`` (a Parquet file opened as an expression), ``json`` or ``html``.
             optional: Load None, instead of failing, where nothing was written.
             where: Root, family and cycle.
         """
@@ -70,7 +70,9 @@ class StageOutput(StoreDataset):
         self.name = name
         self.optional = optional
         self.format: Format = format_named(format)
-        self.preview = self._preview_json if format == "json" else self._preview_table
+        # Kedro-Viz previews what has ``preview``: a report is opened in a browser instead.
+        if format != "html":
+            self.preview = self._preview_json if format == "json" else self._preview_table
 
     def _save(self, data: Any) -> None:
         if self.run is None:

@@ -17,12 +17,14 @@ from al_platform.catalog import (
     Checkpoints,
     ImportedLabels,
     NewestBefore,
+    PastChampions,
     SealedBatches,
     StageOutput,
 )
 from al_platform.catalog.champion import ChampionEntry, load_model
 from al_platform.catalog.history import with_cycle
 from al_platform.catalog.outputs import StoreDataset
+from al_platform.catalog.past_champions import past_champions
 from al_platform.catalog.stored_table import table_of_files
 from al_platform.domain.errors import ConfigError, StoreError
 from al_platform.parameters import FamilyParameters
@@ -161,6 +163,9 @@ def read_files(dataset: StoreDataset, files: Mapping[str, Path], models: Store) 
             return table_of_files(files, dataset.schema)
         case Champion():
             return _champion(dataset.family, files, models)
+        case PastChampions():
+            entries = [ChampionEntry.model_validate_json(file.read_bytes()) for file in files.values()]
+            return past_champions(entries, models)
         case NewestBefore() if not files:
             return dataset.empty()
         case NewestBefore() | StageOutput():

@@ -33,7 +33,7 @@ ENCODER_FILE = "encoder.json"
 TOKENIZER_FILE = "tokenizer.json"
 ENCODER = "encoder."
 TEXTS_AT_A_TIME = 4_096  # bounds the memory of token ids
-CPU_TOKENS = 4_096  # of a padded batch: larger ones leave the processor's cache
+CPU_TOKENS = 2_048  # of a padded batch: larger ones leave the processor's cache
 GPU_TOKENS = 65_536
 
 

@@ -190,7 +190,11 @@ def list_evaluated_pages(scored: Scored, dataset: pa.Table, taxonomy: Taxonomy) 
 
 
 def report_evaluation(
-    evaluation: dict[str, Any], verdict: dict[str, Any], error_analysis: dict[str, Any], evaluated_pages: pa.Table
+    evaluation: dict[str, Any],
+    verdict: dict[str, Any],
+    error_analysis: dict[str, Any],
+    evaluated_pages: pa.Table,
+    challenger_report: str,
 ) -> dict[str, Any]:
     """Return the figures a newcomer looks for."""
     return {
@@ -202,6 +206,7 @@ def report_evaluation(
         "warnings": verdict["warnings"],
         "errors_on_golden": error_analysis["n_errors"],
         "evaluated_pages": evaluated_pages.num_rows,
+        "challenger_report_chars": len(challenger_report),
     }
 
 

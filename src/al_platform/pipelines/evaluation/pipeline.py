@@ -13,6 +13,7 @@ from al_platform.pipelines.evaluation.nodes import (
     report_evaluation,
     score_sets,
 )
+from al_platform.pipelines.evaluation.report_nodes import compare_pages, measure_staleness, write_report
 
 
 def create_pipeline() -> Pipeline:
@@ -78,8 +79,43 @@ def create_pipeline() -> Pipeline:
                 name="list_evaluated_pages",
             ),
             Node(
+                measure_staleness,
+                inputs=[
+                    "dataset",
+                    "scored",
+                    "past_champions",
+                    "params:taxonomy",
+                    "params:evaluation",
+                    "params:cycle",
+                ],
+                outputs="staleness",
+                name="measure_staleness",
+            ),
+            Node(
+                compare_pages,
+                inputs=["dataset", "scored", "params:taxonomy"],
+                outputs="compared_pages",
+                name="compare_pages",
+            ),
+            Node(
+                write_report,
+                inputs=[
+                    "evaluation",
+                    "verdict",
+                    "error_analysis",
+                    "training_report",
+                    "dataset_card",
+                    "staleness",
+                    "compared_pages",
+                    "params:family",
+                    "params:cycle",
+                ],
+                outputs="challenger_report",
+                name="write_report",
+            ),
+            Node(
                 report_evaluation,
-                inputs=["evaluation", "verdict", "error_analysis", "evaluated_pages"],
+                inputs=["evaluation", "verdict", "error_analysis", "evaluated_pages", "challenger_report"],
                 outputs="evaluation_report",
                 name="report_evaluation",
             ),
