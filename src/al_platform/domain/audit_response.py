@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from al_platform.domain.estimators import CONFIDENCE, Estimate, hajek, wilson
 from al_platform.domain.metrics import BoolArray, FloatArray
-from al_platform.domain.selection.audit import AUDIT, EXPLORATION
+from al_platform.domain.selection.reasons import AUDIT, EXPLORATION
 
 DRAWN_COLUMNS = ("page_id", "reason", "stratum", "inclusion_probability", "cycle")
 _SMALLEST = 2  # rows of a mean with an interval

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from al_platform.domain.errors import InputError
 from al_platform.domain.selection.options import SelectionOptions
 from al_platform.domain.selection.random_order import random_order
+from al_platform.domain.selection.reasons import AUDIT, EXPLORATION
 from al_platform.domain.taxonomy import Taxonomy
 
-AUDIT = "audit"
-EXPLORATION = "exploration"
 UNKNOWN = "unknown"
 POOLED = "other"
 

@@ -1,0 +1,4 @@
+"""Why a page was drawn at random."""
+
+AUDIT = "audit"
+EXPLORATION = "exploration"
