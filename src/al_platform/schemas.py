@@ -38,6 +38,20 @@ PREDICTIONS = pa.schema(
     ]
 )
 
+DUEL = pa.struct(
+    [
+        pa.field("challenger_digest", pa.string()),
+        pa.field("champion_digest", pa.string()),
+        pa.field("challenger_values", STRINGS),
+        pa.field("champion_values", STRINGS),
+        pa.field("disputed", STRINGS),
+        pa.field("decisions", pa.int64()),
+        pa.field("disagreements", pa.int64()),
+        pa.field("drawn", pa.int64()),
+    ]
+)
+"""What two models say about a page of a duel between them, and what the page was drawn from; see ``domain.duel``."""
+
 BATCH = pa.schema(
     [
         pa.field("batch_id", pa.string(), nullable=False),
@@ -50,6 +64,7 @@ BATCH = pa.schema(
         pa.field("frame_size", pa.int64()),
         pa.field("frame_digest", pa.string()),
         pa.field("model_digest", pa.string()),
+        pa.field("duel", DUEL),
         pa.field("url", pa.string()),
         pa.field("domain", pa.string()),
         pa.field("title", pa.string()),

@@ -1,5 +1,6 @@
 """The Kedro datasets of the project: the store, the champion and the annotation platform as catalog entries."""
 
+from al_platform.catalog.challenger_before import ChallengerBefore
 from al_platform.catalog.champion import Champion, ChampionLog, ModelOutput
 from al_platform.catalog.checkpoints import Checkpoints
 from al_platform.catalog.history import AllCycles, NewestBefore, SealedBatches
@@ -11,6 +12,7 @@ from al_platform.catalog.traffic import ImportedPredictions, Traffic
 
 __all__ = [
     "AllCycles",
+    "ChallengerBefore",
     "Champion",
     "ChampionLog",
     "Checkpoints",

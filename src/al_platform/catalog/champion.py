@@ -37,7 +37,8 @@ class ChampionEntry(BaseModel):
         at: When, ISO 8601, UTC.
         kind: What made it: the gate's verdict, a person's promotion, or a person's return to a former champion.
         actor: Who did it by hand; None for the gate.
-        verdict: What the gate's newest verdict on this model was; None where it gave none, or was not asked.
+        verdict: What the gate's newest verdict on this model was, ``duel`` where one was won after it; None where there
+            was none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,13 +57,14 @@ class ChampionEntry(BaseModel):
 
 
 class Promotion(BaseModel):
-    """What the gate's verdict asks of the champion log; ``model_digest`` is None where the champion stays."""
+    """What a verdict asks of the champion log; ``model_digest`` is None where the champion stays."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model_digest: str | None
     expected_champion: str | None
     verdict_digest: str | None
+    verdict: Literal["promote", "duel"] = "promote"
 
 
 class ModelOutput(StageOutput):
@@ -150,7 +152,7 @@ class ChampionLog(StoreDataset):
             reason=BY_GATE,
             verdict_digest=data.verdict_digest,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
-            verdict="promote",
+            verdict=data.verdict,
         )
         append_champion(self.store, entry, *((self.run.audit, self.run.run_id) if self.run else (None, None)))
 

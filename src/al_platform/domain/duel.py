@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import scipy  # its submodules are loaded when they are used
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,7 +28,7 @@ from al_platform.domain.errors import InputError
 from al_platform.domain.metrics import BoolArray
 from al_platform.domain.selection.random_order import random_keys, random_order
 from al_platform.domain.taxonomy import Taxonomy
-from al_platform.schemas import STRINGS
+from al_platform.schemas import BATCH, STRINGS
 
 DUEL = "duel"
 STRATUM = "disagreement"
@@ -48,6 +49,10 @@ DUEL_PAGES = pa.schema(
 )
 """One row a page to label. ``disputed``: the labels on which it was drawn, none in a single-label family;
 ``inclusion_probability``: that of the page among the frame's pages of disagreement; ``frame_size``: pages decided."""
+
+
+_SAID = ("champion_values", "challenger_values", "disputed")
+_PAGES_READ = pa.schema([DUEL_PAGES.field(name) for name in ("page_id", *_SAID)])
 
 
 class DuelOptions(BaseModel):
@@ -96,6 +101,30 @@ class Duel(NamedTuple):
     frame: DuelFrame
 
 
+class DuelOfModels(NamedTuple):
+    """A duel, and the models in it."""
+
+    challenger_digest: str
+    champion_digest: str
+    duel: Duel
+
+    @property
+    def pages(self) -> pa.Table:
+        """The pages to label; see ``DUEL_PAGES``."""
+        return self.duel.pages
+
+    def noted_in(self, batch: pa.Table) -> pa.Table:
+        """Return a batch with what is to be known of the duel in its column ``duel``, so that it is sealed with it."""
+        digests = {"challenger_digest": self.challenger_digest, "champion_digest": self.champion_digest}
+        frame = self.duel.frame.model_dump()
+        said = {
+            page["page_id"]: {**digests, **frame, **{name: page[name] for name in _SAID}}
+            for page in self.pages.to_pylist()
+        }
+        column = pa.array([said.get(page_id) for page_id in batch["page_id"].to_pylist()], BATCH.field("duel").type)
+        return batch.set_column(batch.column_names.index("duel"), BATCH.field("duel"), column)
+
+
 class DuelVerdict(BaseModel):
     """Who won, with the counts it rests on.
 
@@ -125,6 +154,27 @@ class DuelVerdict(BaseModel):
     upper: float
     confidence: float
     p_value: float
+
+
+def read_duels(batches: pa.Table) -> list[DuelOfModels]:
+    """Return the duels that batches hold, oldest first.
+
+    Args:
+        batches: ``page_id``, ``cycle`` and ``duel`` of ``schemas.BATCH``.
+    """
+    rows = batches.filter(pc.is_valid(batches["duel"])).to_pylist()
+    by_cycle: dict[str, list[dict[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: (row["cycle"], row["page_id"])):
+        by_cycle.setdefault(row["cycle"], []).append({"page_id": row["page_id"], **row["duel"]})
+    return [_duel_of_rows(pages) for pages in by_cycle.values()]
+
+
+def _duel_of_rows(rows: list[dict[str, Any]]) -> DuelOfModels:
+    first = rows[0]
+    frame = DuelFrame(**{name: first[name] for name in DuelFrame.model_fields})
+    columns = ("page_id", *_SAID)
+    pages = pa.Table.from_pylist([{name: row[name] for name in columns} for row in rows], _PAGES_READ)
+    return DuelOfModels(first["challenger_digest"], first["champion_digest"], Duel(pages, frame))
 
 
 def draw_frame(page_ids: pa.ChunkedArray, unavailable: pa.Array, size: int, salt: str) -> NDArray[np.int64]:

@@ -100,6 +100,7 @@ _READS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "Champion": _CHAMPIONS,
     "PastChampions": _CHAMPIONS,
     "Checkpoints": (("root", _CHECKPOINTS), ("root", "encoders/*")),
+    "ChallengerBefore": (*_STAGE_FOLDER, ("root", "*/by_digest/*")),
     "ChampionLog": (("root", "*/log/*"),),
     "Traffic": (("root", "*/pages/*"),),
     "ImportedPredictions": (("root", "*/predictions/*"),),

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from al_platform.catalog import (
     AllCycles,
+    ChallengerBefore,
     Champion,
     Checkpoints,
     ImportedLabels,
@@ -163,6 +164,9 @@ def read_files(dataset: StoreDataset, files: Mapping[str, Path], models: Store) 
             return table_of_files(files, dataset.schema)
         case Champion():
             return _champion(dataset.family, files, models)
+        case ChallengerBefore() if files:
+            (file,) = files.values()
+            return load_model(models, dataset.family, dataset.format.load(file)["model_digest"])
         case PastChampions():
             entries = [ChampionEntry.model_validate_json(file.read_bytes()) for file in files.values()]
             return past_champions(entries, models)

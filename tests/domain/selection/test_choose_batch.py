@@ -9,11 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from selection_pools import in_duckdb, only_strategy, page_ids, pages_of, pool_of, predictions, scored
 
+from al_platform.domain.duel import DuelOfModels, draw_duel, read_duels
 from al_platform.domain.errors import InputError, PoolExhaustedError
 from al_platform.domain.selection.choose import choose_batch
 from al_platform.domain.selection.options import SelectionOptions
+from al_platform.domain.taxonomy import Taxonomy
 from al_platform.schemas import BATCH
 
+TAXONOMY = Taxonomy(task="single", labels=("a", "b", "c"))
 MIXED = SelectionOptions(budget=20, audit_share=0.2, exploration_share=0.1, seed=1)
 
 
@@ -237,3 +240,38 @@ def test_overfetching_more_changes_no_greedy_pick():
     pool = pool_of(scored(80))
     few, many = (choose_batch(pool, MIXED.model_copy(update={"overfetch": factor})).batch for factor in (1, 10))
     assert few.equals(many)
+
+
+def duel_over(*pages):
+    says = TAXONOMY.encode([["a"]] * len(pages))
+    differs = TAXONOMY.encode([["b"]] * len(pages))
+    duel = draw_duel(list(pages), says, differs, TAXONOMY, size=len(pages), salt="s")
+    return DuelOfModels("challenger", "champion", duel)
+
+
+def test_pages_of_a_duel_come_on_top_of_the_budget_and_are_noted_in_the_batch():
+    pool = pool_of(scored(60))
+    chosen = choose_batch(pool, SelectionOptions(budget=10, audit_share=0.2), duel=duel_over("p0003", "p0050"))
+    reasons = dict(zip(*(chosen.batch[name].to_pylist() for name in ("page_id", "reason")), strict=True))
+    assert chosen.batch.num_rows == 10 + sum(reason == "duel" for reason in reasons.values())
+    noted = {row["page_id"] for row in chosen.batch.to_pylist() if row["duel"] is not None}
+    assert noted == {"p0003", "p0050"}
+    (read,) = read_duels(chosen.batch.append_column("cycle", [["2026-11"] * chosen.batch.num_rows]))
+    assert (read.challenger_digest, read.champion_digest) == ("challenger", "champion")
+    assert read.duel.frame.drawn == 2
+
+
+def test_a_page_of_a_duel_that_is_drawn_for_the_audit_serves_both():
+    pool = pool_of(scored(60))
+    options = SelectionOptions(budget=10, audit_share=0.2)
+    audit = next(row["page_id"] for row in choose_batch(pool, options).batch.to_pylist() if row["reason"] == "audit")
+    batch = choose_batch(pool, options, duel=duel_over(audit)).batch
+    (row,) = [row for row in batch.to_pylist() if row["page_id"] == audit]
+    assert row["reason"] == "audit"
+    assert row["duel"]["challenger_values"] == ["b"]
+    assert batch.num_rows == 10
+
+
+def test_without_a_duel_the_batch_is_what_it_was():
+    pool, options = pool_of(scored(60)), SelectionOptions(budget=10, audit_share=0.2)
+    assert choose_batch(pool, options).batch.equals(choose_batch(pool, options, duel=None).batch)

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from al_platform.domain.duel import DuelOfModels
 from al_platform.domain.errors import PoolExhaustedError
 from al_platform.domain.selection.audit import draw_random_pages, read_frame
 from al_platform.domain.selection.diversity import NearDuplicateGroups
@@ -61,12 +62,16 @@ class Selection(NamedTuple):
 
 
 def choose_batch(
-    pool: Pool, options: SelectionOptions, near_duplicate_groups: NearDuplicateGroups | None = None
+    pool: Pool,
+    options: SelectionOptions,
+    near_duplicate_groups: NearDuplicateGroups | None = None,
+    duel: DuelOfModels | None = None,
 ) -> Selection:
     """Choose the pages to label this cycle.
 
     Audit and exploration are drawn first, from the whole month. Drawn pages that are excluded stay where they are and
-    count as non-response. The query strategy fills the rest of the budget.
+    count as non-response. The query strategy fills the rest of the budget. Pages of a duel come on top of it; one that
+    is drawn for audit or exploration too serves both.
 
     Ranks do not tell annotators which pages were drawn at random: those take places drawn by hash; between them the
     strategy's picks keep their order, most informative first.
@@ -75,9 +80,11 @@ def choose_batch(
         pool: What the month offers.
         options: Strategy, budget and limits.
         near_duplicate_groups: Gives nearly identical texts the same number; None: only exact duplicates go.
+        duel: Drawn from pages of this month that are not excluded; None: there is none.
 
     Returns:
-        Exactly ``options.budget`` rows by rank, the same for any order, partitioning or engine of the inputs.
+        Exactly ``options.budget`` rows, and those of the duel, by rank; the same for any order, partitioning or engine
+        of the inputs.
 
     Raises:
         PoolExhaustedError: Fewer candidates than the budget.
@@ -88,6 +95,8 @@ def choose_batch(
     strategy = strategy_named(options.cold_start_strategy if is_cold_start else options.strategy)
     excluded = _distinct_ids(pool)
     drawn, non_response = _draw(frame, excluded, pool.cycle, options)
+    if duel is not None:
+        drawn, options = _with_duel(drawn, duel, options)
     unavailable = pa.concat_tables([excluded, drawn.select(["page_id"])])
     eligible = eligible_candidates(pool, options, strategy, drawn, unavailable, near_duplicate_groups)
     is_candidate = pc.invert(pc.is_in(frame["page_id"], value_set=unavailable["page_id"].combine_chunks()))
@@ -105,7 +114,8 @@ def choose_batch(
     _require_budget(pool, options, drawn.num_rows + eligible.table.num_rows, summary)
     picks = _pick(pool, options, strategy, eligible, options.budget - drawn.num_rows)
     picks = picks.append_column("reason", pa.array([COLD_START if is_cold_start else STRATEGY] * picks.num_rows))
-    return Selection(_assemble(pool, options, picks, drawn), summary)
+    batch = _assemble(pool, options, picks, drawn)
+    return Selection(batch if duel is None else duel.noted_in(batch), summary)
 
 
 def _draw(frame: pa.Table, excluded: pa.Table, cycle: str, options: SelectionOptions) -> tuple[pa.Table, pa.Table]:
@@ -113,6 +123,15 @@ def _draw(frame: pa.Table, excluded: pa.Table, cycle: str, options: SelectionOpt
     draws = draw_random_pages(frame, cycle, options)
     is_elsewhere = pc.is_in(draws["page_id"], value_set=excluded["page_id"].combine_chunks())
     return draws.filter(pc.invert(is_elsewhere)), draws.filter(is_elsewhere)
+
+
+def _with_duel(drawn: pa.Table, duel: DuelOfModels, options: SelectionOptions) -> tuple[pa.Table, SelectionOptions]:
+    """Return the random draws with the duel's other pages, and the options with a budget that holds these too."""
+    pages = duel.pages
+    others = pages.filter(pc.invert(pc.is_in(pages["page_id"], value_set=drawn["page_id"].combine_chunks())))
+    columns = [name for name in drawn.column_names if name in others.column_names]
+    both = pa.concat_tables([drawn, others.select(columns)], promote_options="default")
+    return both, options.model_copy(update={"budget": options.budget + others.num_rows})
 
 
 def _pick(pool: Pool, options: SelectionOptions, strategy: QueryStrategy, eligible: Eligible, size: int) -> pa.Table:

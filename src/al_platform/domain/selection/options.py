@@ -5,6 +5,7 @@ from math import ceil
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from al_platform.domain.duel import DuelOptions
 from al_platform.domain.errors import ConfigError
 from al_platform.domain.selection.strategies import strategy_named
 
@@ -26,6 +27,7 @@ class SelectionOptions(BaseModel):
             Random draws are exempt, because a limited draw is biased.
         overfetch: Candidates shortlisted for each page to choose.
         text_max_chars: Characters of text that an annotator gets.
+        duel: After an undecided verdict, the pages on which champion and challenger differ; on top of the budget.
         seed: Of every random draw.
     """
 
@@ -42,6 +44,7 @@ class SelectionOptions(BaseModel):
     domain_share: float | None = Field(default=0.1, gt=0, le=1)
     overfetch: int = Field(default=5, ge=1)
     text_max_chars: int = Field(default=20_000, ge=1)
+    duel: DuelOptions = DuelOptions()
     seed: int = Field(default=0, ge=0, lt=2**32)
 
     @field_validator("strategy", "cold_start_strategy")

@@ -9,13 +9,88 @@ import pyarrow as pa
 from al_platform.annotation import AnnotationOptions, PlatformConnection
 from al_platform.catalog.formats import Expression
 from al_platform.catalog.traffic import Pages
-from al_platform.domain.near_duplicates import NearDuplicateOptions, near_duplicate_groups
+from al_platform.domain.duel import DUEL, DuelOfModels, draw_duel, draw_frame, opens_duel, read_duels
+from al_platform.domain.near_duplicates import NearDuplicateOptions, near_duplicate_groups, similar_to
+from al_platform.domain.pages import page_text
 from al_platform.domain.selection.options import SelectionOptions
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.domain.text import clean_text
+from al_platform.models.model import Model
 
 LOG = logging.getLogger("al_platform")
 SUMMARY = b"selection_summary"
+
+
+def open_duel(
+    verdict_before: dict[str, Any] | None,
+    challenger_before: Model | None,
+    champion: Model | None,
+    predictions: Expression,
+    pages: Pages,
+    batches_before: Any,
+    imported_labels: Any,
+    previous_dataset: pa.Table,
+    options: SelectionOptions,
+    near_duplicates: NearDuplicateOptions,
+    cycle: str,
+) -> list[DuelOfModels]:
+    """Draw disagreements of champion and challenger, if the newest verdict left undecided which of them is better.
+
+    Args:
+        verdict_before: The newest of a cycle before this one.
+        challenger_before: The newest model that was trained in a cycle before this one.
+        champion: The model in use.
+        predictions: One row a scored page.
+        pages: The month's pages.
+        batches_before: Pages sent in cycles before this one; a pair of models meets once.
+        imported_labels: Pages that came with a label.
+        previous_dataset: Labelled pages: what nearly repeats one of them, a model may have been trained on.
+        options: Sizes and seed.
+        near_duplicates: When two texts count as the same.
+        cycle: This cycle.
+
+    Returns:
+        The duel, or none: where none is to be opened, or the models never differ on the frame.
+    """
+    if verdict_before is None or champion is None or challenger_before is None or not options.duel.size:
+        return []
+    pair = (challenger_before.digest, champion.digest)
+    judged = (verdict_before["challenger_digest"], verdict_before["champion_digest"])
+    met = [duel[:2] for duel in read_duels(batches_before.select(["page_id", "cycle", "duel"]))]
+    if pair != judged or pair in met or not opens_duel(verdict_before):
+        return []
+    salt = f"{cycle}|{options.seed}"
+    page_ids = predictions.select("page_id").to_pyarrow()["page_id"]
+    rows = draw_frame(page_ids, _known(batches_before, imported_labels), options.duel.frame, salt)
+    frame = _new_texts(page_ids.take(pa.array(rows)), pages, previous_dataset, near_duplicates)
+    if not frame:
+        return []
+    texts = list(frame.values())
+    said, objected = _decisions(champion, texts), _decisions(challenger_before, texts)
+    taxonomy = champion.classifier.config.taxonomy
+    duel = draw_duel(list(frame), said, objected, taxonomy, size=options.duel.size, salt=salt)
+    return [DuelOfModels(*pair, duel)] if duel.frame.drawn else []
+
+
+def _new_texts(
+    page_ids: pa.ChunkedArray, pages: Pages, labelled: pa.Table, options: NearDuplicateOptions
+) -> dict[str, str]:
+    """Return the text of each page that nearly repeats no labelled one."""
+    from al_platform.domain.selection.shortlist import fetch  # as in select_batch
+
+    names = page_ids.to_pylist()
+    shown = fetch(pages.expression(), names, ["title", "text"], "Pages").to_pylist()
+    texts = [page_text(page["title"], page["text"]) for page in shown]
+    repeats = similar_to(texts, labelled["text"].to_pylist(), options)
+    return {name: text for name, text, is_repeat in zip(names, texts, repeats, strict=True) if not is_repeat}
+
+
+def _decisions(model: Model, texts: list[str]) -> Any:
+    return model.classifier.decide(model.classifier.score(texts).probabilities)
+
+
+def _known(batches_before: Any, imported_labels: Any) -> pa.ChunkedArray:
+    return pa.chunked_array([*batches_before["page_id"].chunks, *imported_labels["page_id"].chunks], pa.string())
 
 
 def select_batch(
@@ -24,6 +99,7 @@ def select_batch(
     batches_before: pa.Table,
     imported_labels: pa.Table,
     sealed_batch: pa.Table | None,
+    duels: list[DuelOfModels],
     taxonomy: Taxonomy,
     options: SelectionOptions,
     near_duplicates: NearDuplicateOptions,
@@ -38,6 +114,7 @@ def select_batch(
         batches_before: Pages sent in cycles before this one, labelled or pending.
         imported_labels: Pages that came with a label.
         sealed_batch: What this cycle has sent already; then it is returned as it is.
+        duels: Pages that decide between champion and challenger, if that is open.
         taxonomy: The family's labels.
         options: Strategy, budget and limits.
         near_duplicates: When two texts count as the same.
@@ -45,7 +122,8 @@ def select_batch(
         cycle: This cycle.
 
     Returns:
-        ``options.budget`` rows; see ``schemas.BATCH``. The counts of the choice are in the schema's metadata.
+        ``options.budget`` rows and those of the duel; see ``schemas.BATCH``. The counts of the choice are in the
+        schema's metadata.
 
     Raises:
         PoolExhaustedError: Fewer candidates than the budget.
@@ -55,17 +133,16 @@ def select_batch(
     from al_platform.domain.selection.eligible import Pool
 
     if sealed_batch is not None:
-        if sealed_batch.num_rows != options.budget:
+        if _without_duel(sealed_batch) != options.budget:
             LOG.warning(
                 "The batch of %s %s was sent with %s pages and stays; selection.budget=%s is for later cycles.",
-                *(family, cycle, sealed_batch.num_rows, options.budget),
+                *(family, cycle, _without_duel(sealed_batch), options.budget),
             )
         return sealed_batch
-    known = pa.chunked_array([*batches_before["page_id"].chunks, *imported_labels["page_id"].chunks], pa.string())
     pool = Pool(
         predictions=predictions,
         pages=pages.expression(),
-        excluded=pa.table({"page_id": known}),
+        excluded=pa.table({"page_id": _known(batches_before, imported_labels)}),
         taxonomy=taxonomy,
         family=family,
         cycle=cycle,
@@ -74,8 +151,13 @@ def select_batch(
         pool,
         options,
         lambda texts: near_duplicate_groups([clean_text(text) for text in texts], near_duplicates),
+        duels[0] if duels else None,
     )
     return selection.batch.replace_schema_metadata({SUMMARY: selection.summary.model_dump_json()})
+
+
+def _without_duel(batch: pa.Table) -> int:
+    return sum(reason != DUEL for reason in batch["reason"].to_pylist())
 
 
 def seal_batch(proposal: pa.Table) -> pa.Table:

@@ -2,13 +2,37 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from al_platform.pipelines.selection.nodes import report_selection, seal_batch, select_batch, submit_batch
+from al_platform.pipelines.selection.nodes import (
+    open_duel,
+    report_selection,
+    seal_batch,
+    select_batch,
+    submit_batch,
+)
 
 
 def create_pipeline() -> Pipeline:
     """Wire selection: scored pool in, sealed and submitted batch out."""
     return Pipeline(
         [
+            Node(
+                open_duel,
+                inputs=[
+                    "verdict_before",
+                    "challenger_before",
+                    "champion",
+                    "predictions",
+                    "pages",
+                    "batches_before",
+                    "imported_labels",
+                    "previous_dataset",
+                    "params:selection",
+                    "params:near_duplicates",
+                    "params:cycle",
+                ],
+                outputs="duels",
+                name="open_duel",
+            ),
             Node(
                 select_batch,
                 inputs=[
@@ -17,6 +41,7 @@ def create_pipeline() -> Pipeline:
                     "batches_before",
                     "imported_labels",
                     "sealed_batch",
+                    "duels",
                     "params:taxonomy",
                     "params:selection",
                     "params:near_duplicates",
