@@ -6,7 +6,7 @@ KEDRO := $(BIN)/kedro
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install monthly quarterly loop status viz s3 check format test test-real lock bench-loop bench-ngram bench-training bench-scoring bench-gate bench-storage bench-growth clean
+.PHONY: help install monthly quarterly loop status viz s3 check format test test-real lock bench-loop bench-ngram bench-training bench-scoring bench-gate bench-duel bench-storage bench-growth clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ bench-scoring: install  ## Transformer scoring beside transformers.pipeline (QUI
 
 bench-gate: install  ## Errors and power of the gate, by simulation (QUICK=1: short)
 	$(BIN)/python benchmarks/gate.py
+
+bench-duel: install  ## Power of duels beside plain audit pages, by simulation
+	$(BIN)/python -m benchmarks.duel
 
 bench-storage: install  ## The store: S3 beside a local disk, commits, races (QUICK=1: short)
 	$(BIN)/python -m benchmarks.storage
