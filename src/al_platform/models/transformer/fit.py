@@ -109,22 +109,7 @@ def fit_transformer(
     require_length(options, start.pretrained.encoder_config)
     key = training_key(train, validation, taxonomy, options, fit, seed, start, checkpoints.code_revision)
     checkpoints.load(key)
-    tokenizer = start.pretrained.tokenizer
-    encoder = {f"{ENCODER}{name}": array for name, array in start.pretrained.tensors.items()}
-    weights = train.row_weights()
-    job = Job(
-        encoder_config=start.pretrained.encoder_config,
-        initial={**encoder, **start.head},
-        train=Rows(tokenizer.encode(train.texts, options), truth.astype(np.float32), weights),
-        validation=_validation_rows(validation, taxonomy, tokenizer, options),
-        class_weights=_class_weights(truth, weights, fit, is_multi=taxonomy.is_multi),
-        padding=tokenizer.layout.padding,
-        options=options,
-        fit=fit,
-        is_multi=taxonomy.is_multi,
-        seed=seed,
-        checkpoint_folder=checkpoints.scratch(key),
-    )
+    job = _job(train, validation, taxonomy, options, fit, seed, start, checkpoints.scratch(key))
     trained = _train(job, train, key, checkpoints, show_progress)
     progress = trained.progress
     return TransformerFit(
@@ -201,6 +186,34 @@ def _unfit(champion: Classifier | None, taxonomy: Taxonomy, base: str) -> str | 
     if champion.config.base != base:
         return f"The champion goes back to another encoder ({champion.config.base[:12]}, not {base[:12]})."
     return None
+
+
+def _job(
+    train: LabelledTexts,
+    validation: LabelledTexts,
+    taxonomy: Taxonomy,
+    options: TransformerOptions,
+    fit: TransformerFitOptions,
+    seed: int,
+    start: Start,
+    folder: Path,
+) -> Job:
+    tokenizer, weights = start.pretrained.tokenizer, train.row_weights()
+    truth = taxonomy.encode(train.values)
+    encoder = {f"{ENCODER}{name}": array for name, array in start.pretrained.tensors.items()}
+    return Job(
+        encoder_config=start.pretrained.encoder_config,
+        initial={**encoder, **start.head},
+        train=Rows(tokenizer.encode(train.texts, options), truth.astype(np.float32), weights),
+        validation=_validation_rows(validation, taxonomy, tokenizer, options),
+        class_weights=_class_weights(truth, weights, fit, is_multi=taxonomy.is_multi),
+        padding=tokenizer.layout.padding,
+        options=options,
+        fit=fit,
+        is_multi=taxonomy.is_multi,
+        seed=seed,
+        checkpoint_folder=folder,
+    )
 
 
 def _train(job: Job, train: LabelledTexts, key: str, checkpoints: Checkpoints, show_progress: bool) -> Trained:

@@ -53,13 +53,17 @@ def train_model(
     if options.require_clean_tree:
         checkpoints.require_clean_tree()
     train, validation = labelled(dataset, "train"), labelled(dataset, "validation")
-    notes = statements(train, taxonomy, champion, options)
+    facts = {
+        "n_train": len(train.texts),
+        "n_validation": len(validation.texts),
+        "seed": options.seed,
+        "notes": statements(train, taxonomy, champion, options),
+    }
+    inputs = _inputs(train, validation, champion)
     started = time.monotonic()
     ngram = _fit_ngram(train, validation, taxonomy, model, options)
-    ngram_s = round(time.monotonic() - started, 2)
-    facts = {"n_train": len(train.texts), "n_validation": len(validation.texts), "seed": options.seed, "notes": notes}
-    inputs = _inputs(train, validation, champion)
-    spent: dict[str, Any] = {"devices": [CPU], "device_s": ngram_s, "wall_s": ngram_s, "inputs": inputs}
+    wall_s = _seconds_since(started)
+    spent: dict[str, Any] = {"devices": [CPU], "device_s": wall_s, "wall_s": wall_s, "inputs": inputs}
     summary = {**facts, **_learnt(ngram)}
     simpler = TrainedModel(ngram.classifier, training_record(summary, spent, taxonomy, model, options))
     if model.encoder == "ngram":
@@ -67,14 +71,8 @@ def train_model(
     found = _fit_transformer(train, validation, champion, checkpoints, taxonomy, model, options)
     start = {"from": found.start.start_from, "why": found.start.why}
     summary = {**facts, **_learnt(found), "start": start, "simpler_model": _learnt(ngram)}
-    spent = {
-        **found.circumstances,
-        "checkpoint_key": found.key,
-        "inputs": {**inputs, "base_encoder": found.start.pretrained.digest},
-        "wall_s": round(time.monotonic() - started, 2),
-    }
-    record = training_record(summary, spent, taxonomy, model, options)
-    return TrainedModel(found.classifier, record, simpler), summary
+    spent = {**_spent(found, inputs), "wall_s": _seconds_since(started)}
+    return TrainedModel(found.classifier, training_record(summary, spent, taxonomy, model, options), simpler), summary
 
 
 def report_training(challenger: Model, summary: dict[str, Any]) -> dict[str, Any]:
@@ -163,6 +161,15 @@ def _learnt(fitted: "FitResult | TransformerFit") -> dict[str, Any]:
         "history": fitted.history,
         "missing_labels": list(fitted.missing_labels),
     }
+
+
+def _spent(found: "TransformerFit", inputs: dict[str, str | None]) -> dict[str, Any]:
+    base = {"base_encoder": found.start.pretrained.digest}
+    return {**found.circumstances, "checkpoint_key": found.key, "inputs": {**inputs, **base}}
+
+
+def _seconds_since(started: float) -> float:
+    return round(time.monotonic() - started, 2)
 
 
 def _inputs(train: LabelledTexts, validation: LabelledTexts, champion: Model | None) -> dict[str, str | None]:
