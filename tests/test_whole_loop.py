@@ -129,7 +129,8 @@ def test_only_missing_outputs_runs_nothing_where_all_is_committed(project):
 def test_a_filtered_run_that_lacks_nodes_of_a_stage_commits_nothing(project):
     project.only("topics")
     project.run("scoring")
-    project.run("selection", node_names=["topics.selection.open_duel", "topics.selection.select_batch", "topics.selection.seal_batch"])
+    names = [f"topics.selection.{name}" for name in ("open_duel", "select_batch", "seal_batch")]
+    project.run("selection", node_names=names)
     assert project.head("topics", "scoring") is not None
     assert project.head("topics", "selection") is None
     assert not list((project.path / "data/test/labels/topics" / CYCLE).rglob("attempts/*/*"))
