@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 .PHONY: help install monthly quarterly loop status viz s3 check format test test-real lock bench-loop bench-ngram bench-training bench-scoring bench-gate bench-duel bench-storage bench-growth clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: $(VENV)/.installed  ## Make the environment from the lock file
 
