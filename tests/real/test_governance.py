@@ -84,11 +84,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 @pytest.fixture
 def buckets(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
     """Two new buckets, of data and of the anchor, to which the environment s3 points."""
-    data, anchor = f"data-{uuid4().hex[:8]}", f"anchor-{uuid4().hex[:8]}"
+    data, anchor = f"d-{uuid4().hex[:6]}", f"a-{uuid4().hex[:6]}"
     server.client().create_bucket(Bucket=data)
     server.client().create_bucket(Bucket=anchor, ObjectLockEnabledForBucket=True)
-    monkeypatch.setenv("AL_S3_ROOT", f"s3://{data}/production")
-    monkeypatch.setenv("AL_AUDIT_ANCHOR", f"s3://{anchor}/production")
+    monkeypatch.setenv("AL_S3_ROOT", f"s3://{data}/p")
+    monkeypatch.setenv("AL_AUDIT_ANCHOR", f"s3://{anchor}/p")
     return data, anchor
 
 
@@ -115,7 +115,8 @@ def _in_force(server: S3Server, governed: Governed, roles: Iterable[str]) -> Sto
     for bucket, documents in governed.buckets.items():
         allowed = [statement for role in roles for statement in _as_bucket_policy(governed, role, bucket)]
         policy = {**documents["policy"], "Statement": [*documents["policy"]["Statement"], *allowed]}
-        admin.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+        # All roles at once are near the 20 kB that a policy may have.
+        admin.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy, separators=(",", ":")))
     return Store(server, governed)
 
 
