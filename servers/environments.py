@@ -30,7 +30,7 @@ def environment(name: str) -> Path:
     """
     lock = HERE / f"{name}.lock"
     digest = sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:12]
-    folder = _cache() / f"{name}-{digest}"
+    folder = cache_folder() / f"{name}-{digest}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Two test runs at once make it once.
     with (folder.parent / f".{folder.name}.lock").open("w") as handle:
@@ -38,17 +38,19 @@ def environment(name: str) -> Path:
         if not (folder / _DONE).exists():
             print(f"Making the environment of {name}, once ...", file=sys.stderr, flush=True)
             shutil.rmtree(folder, ignore_errors=True)
-            _call(sys.executable, "-m", "venv", str(folder))
-            _call(str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", "-r", str(lock))
+            call(sys.executable, "-m", "venv", str(folder))
+            call(str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", "-r", str(lock))
             (folder / _DONE).touch()
     return folder
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Return where environments and packages lie, in the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "al-platform" / "environments"
 
 
-def _call(*command: str) -> None:
+def call(*command: str) -> None:
+    """Run a command; RuntimeError with its own message where it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr.strip()}")

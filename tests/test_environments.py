@@ -3,14 +3,18 @@
 import re
 from pathlib import Path
 
+import click
 import pytest
 import yaml
+from click.testing import CliRunner
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from al_platform.catalog.outputs import StoreDataset
+from al_platform.cli import cli
 from al_platform.domain.errors import ConfigError
 from al_platform.pipeline_registry import register_pipelines
+from al_platform.project import EXPERIMENT, project_loader
 from al_platform.stages import STAGES
 from temporary_project import CYCLE, ROOT, make_project
 
@@ -128,3 +132,14 @@ def test_an_experiment_cannot_touch_the_champion(tmp_path):
     assert list((own / "models").rglob("challenger.json"))
     assert list((own / "champion").rglob("promotion_report.json"))
     assert not list((own / "labels").rglob("*"))
+
+
+def test_a_command_looks_at_the_experiment_that_it_is_given(project, monkeypatch):
+    monkeypatch.chdir(project.path)
+    command = click.Command("asked", callback=lambda: project_loader("test").root("logs"))
+    with click.Context(command) as context:
+        context.meta[EXPERIMENT] = "tiny"
+        assert context.invoke(command) == str(project.path / "data/test/experiments/tiny/logs")
+    refused = CliRunner().invoke(cli, ["al", "--experiment", "../production", "status", "--env", "test"])
+    assert refused.exit_code == 1
+    assert "experiment" in refused.output

@@ -79,7 +79,9 @@ cli.add_command(_run_command())
 @click.pass_context
 def al(context: click.Context, experiment: str | None) -> None:
     """See where the loop stands, bring your own data in, and answer for what is stored."""
-    context.meta["al_platform.experiment"] = experiment
+    from al_platform.project import EXPERIMENT
+
+    context.meta[EXPERIMENT] = experiment
 
 
 for command in (audit, champions, doctor, erase, governance, lineage, promote, rebuild, report, rollback):
