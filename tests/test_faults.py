@@ -63,7 +63,7 @@ def copy_of(project, path):
 
 
 def job_of(node):
-    return next(stage.job for stage in STAGES if node.startswith(f"topics.{stage.name}."))
+    return next(stage.cadence for stage in STAGES if node.startswith(f"topics.{stage.name}."))
 
 
 @pytest.mark.parametrize("node", NODES)

@@ -18,9 +18,17 @@ def context(project):
         yield session.load_context()
 
 
-def test_monthly_quarterly_and_every_stage_are_registered(context):
-    assert set(pipelines) == {"__default__", "monthly", "quarterly", *(stage.name for stage in STAGES)}
+def test_monthly_quarterly_and_every_job_and_stage_are_registered(context):
+    jobs = {"monthly", "quarterly", "select", "ingest", "train"}
+    assert set(pipelines) == {"__default__", *jobs, *(stage.name for stage in STAGES)}
     assert {node.name for node in pipelines["__default__"].nodes} == {n.name for n in pipelines["monthly"].nodes}
+
+
+def test_the_jobs_share_out_the_months_and_the_quarters_stages(context):
+    named = {name: {node.name for node in pipeline.nodes} for name, pipeline in pipelines.items()}
+    assert named["select"] | named["ingest"] == named["monthly"]
+    assert not named["select"] & named["ingest"]
+    assert named["train"] == named["quarterly"]
 
 
 def test_every_family_has_every_stage_in_its_namespace(context):

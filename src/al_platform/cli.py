@@ -16,6 +16,7 @@ from kedro.framework.cli.utils import env_option
 
 from al_platform.champions.cli import champions, promote, rollback
 from al_platform.domain.errors import AlPlatformError
+from al_platform.export.cli import export
 from al_platform.governance.cli import governance
 from al_platform.health.cli import audit, doctor
 from al_platform.lineage.cli import erase, lineage
@@ -84,7 +85,7 @@ def al(context: click.Context, experiment: str | None) -> None:
     context.meta[EXPERIMENT] = experiment
 
 
-for command in (audit, champions, doctor, erase, governance, lineage, promote, rebuild, report, rollback):
+for command in (audit, champions, doctor, erase, export, governance, lineage, promote, rebuild, report, rollback):
     al.add_command(command)
 
 

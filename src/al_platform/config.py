@@ -120,7 +120,7 @@ class FamilyConfigLoader(OmegaConfigLoader):
         """
         content = dict(self["globals"])
         experiment = (self.runtime_params or {}).get(_EXPERIMENT, content.get(_EXPERIMENT))
-        return _validate(Globals, {**content, _EXPERIMENT: experiment}, "globals.yml")
+        return validate(Globals, {**content, _EXPERIMENT: experiment}, "globals.yml")
 
     def root(self, data_class: DataClass) -> Root:
         """Return the root of a class of data; a local folder is made absolute.
@@ -214,10 +214,18 @@ def _family_parameters(family: str, layers: list[dict[str, Any]]) -> dict[str, A
 
     parts = [layer.get(name) or {} for layer in layers for name in (_DEFAULTS, family)]
     merged = OmegaConf.to_container(OmegaConf.merge(*parts, {"family": family}), resolve=True)
-    return _validate(FamilyParameters, merged, f"the parameters of {family}", family).model_dump(mode="json")
+    return validate(FamilyParameters, merged, f"the parameters of {family}", family).model_dump(mode="json")
 
 
-def _validate(model: type[_Model], value: Any, what: str, prefix: str = "") -> _Model:
+def validate(model: type[_Model], value: Any, what: str, prefix: str = "") -> _Model:
+    """Return a configuration as its model; ConfigError names each key that is not known or does not fit.
+
+    Args:
+        model: The pydantic model.
+        value: What was configured.
+        what: What the configuration is of, for the message.
+        prefix: Stands before each key in the message.
+    """
     try:
         return model.model_validate(value)
     except ValidationError as error:

@@ -1,11 +1,11 @@
-"""Pipelines by name: ``monthly``, ``quarterly``, and each stage, over all families."""
+"""Pipelines by name: each stage, each job (``select``, ``ingest``, ``train``), ``monthly`` and ``quarterly``."""
 
 from importlib import import_module
 
 from kedro.pipeline import Pipeline
 
 from al_platform.families import family_names
-from al_platform.stages import JOBS, STAGES, Stage
+from al_platform.stages import CADENCES, JOBS, STAGES, Stage
 
 SHARED = frozenset({"pages"})
 
@@ -14,8 +14,11 @@ def register_pipelines() -> dict[str, Pipeline]:
     """Return every pipeline of the project; ``__default__`` is ``monthly``."""
     families = family_names()
     by_stage = {stage.name: sum((instantiate(family, stage) for family in families), Pipeline([])) for stage in STAGES}
-    jobs = {job: sum((by_stage[stage.name] for stage in STAGES if stage.job == job), Pipeline([])) for job in JOBS}
-    return {"__default__": jobs["monthly"], **jobs, **by_stage}
+    grouped: dict[str, Pipeline] = {}
+    for name in (*CADENCES, *JOBS):
+        parts = [by_stage[stage.name] for stage in STAGES if name in (stage.cadence, stage.job)]
+        grouped[name] = sum(parts, Pipeline([]))
+    return {"__default__": grouped["monthly"], **grouped, **by_stage}
 
 
 def instantiate(family: str, stage: Stage) -> Pipeline:

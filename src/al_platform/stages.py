@@ -1,9 +1,11 @@
-"""The stages of the loop, in order: what each one writes, and which class of data that is."""
+"""The stages of the loop, in order: what each one writes, which class of data that is, and when it is due."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 DataClass = Literal["traffic", "labels", "datasets", "models", "champion", "logs"]
+Cadence = Literal["monthly", "quarterly"]
+Job = Literal["select", "ingest", "train"]
 
 
 @dataclass(frozen=True)
@@ -12,14 +14,16 @@ class Stage:
 
     Attributes:
         name: Also the name of its pipeline, folder and parameters.
-        job: The scheduled job it belongs to.
+        cadence: How often it is due; also a pipeline over all such stages.
+        job: What a scheduler starts as one, for one family; also a pipeline.
         data_class: Decides the root under which it commits, so that rights can differ.
         outputs: The datasets it commits, without the family. Its report is the last one written.
         appends: Logs outside the stage's commit that it adds to.
     """
 
     name: str
-    job: Literal["monthly", "quarterly"]
+    cadence: Cadence
+    job: Job
     data_class: DataClass
     outputs: tuple[str, ...]
     appends: tuple[str, ...] = ()
@@ -31,35 +35,39 @@ class Stage:
 
 
 STAGES = (
-    Stage("scoring", "monthly", "datasets", ("predictions", "scoring_report")),
-    Stage("selection", "monthly", "labels", ("batch", "receipt", "selection_report")),
+    Stage("scoring", "monthly", "select", "datasets", ("predictions", "scoring_report")),
+    Stage("selection", "monthly", "select", "labels", ("batch", "receipt", "selection_report")),
     Stage(
         "annotation_ingest",
         "monthly",
+        "ingest",
         "labels",
         ("annotations", "labels", "annotation_quarantine", "annotation_ingest_report"),
     ),
     Stage(
         "preparation",
         "monthly",
+        "ingest",
         "datasets",
         ("dataset", "split_ledger", "quarantine", "dataset_card", "preparation_report"),
     ),
-    Stage("training", "quarterly", "models", ("challenger", "training_report")),
+    Stage("training", "quarterly", "train", "models", ("challenger", "training_report")),
     Stage(
         "evaluation",
         "quarterly",
+        "train",
         "models",
         (
             *("evaluation", "error_analysis", "verdict", "evaluated_pages"),
             *("staleness", "challenger_report", "evaluation_report"),
         ),
     ),
-    Stage("promotion", "quarterly", "champion", ("promotion_report",), appends=("promotion",)),
+    Stage("promotion", "quarterly", "train", "champion", ("promotion_report",), appends=("promotion",)),
 )
 
 STAGE = {stage.name: stage for stage in STAGES}
-JOBS: tuple[str, ...] = ("monthly", "quarterly")
+CADENCES: tuple[Cadence, ...] = get_args(Cadence)
+JOBS: tuple[Job, ...] = get_args(Job)
 
 
 def class_of(path: str) -> DataClass:

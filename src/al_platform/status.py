@@ -17,7 +17,7 @@ from al_platform.storage.commit_log import StageKey, committed_cycles, head
 from al_platform.storage.store import Store
 from al_platform.stores import Stores
 
-MONTHLY = tuple(stage for stage in STAGES if stage.job == "monthly")
+MONTHLY = tuple(stage for stage in STAGES if stage.cadence == "monthly")
 Status = dict[str, dict[str, Any]]
 SETS = ("train", "validation", "golden", "audit")
 PROSE = ("reason", "loosened", "promoted_in")
@@ -148,7 +148,7 @@ def next_command(status: Status) -> str:
         return _command("monthly", None, status)
     if any(family["splits"] is None for family in families):
         return _command("monthly", cycle, status)
-    if any(_is_quarterly_due(family["promoted_in"], cycle) for family in families):
+    if any(_is_quarterly_due(_decided_in(family), cycle) for family in families):
         return _command("quarterly", cycle, status)
     return _command("monthly", shift_cycle(cycle, 1), status)
 
@@ -161,6 +161,13 @@ def _command(pipeline: str, cycle: str | None, status: Status) -> str:
         f"--env {env}" if env else "",
     ]
     return " ".join(part for part in parts if part)
+
+
+def _decided_in(family: dict[str, Any]) -> str | None:
+    """Return the cycle of the last quarter that came to its end; a scheduler leaves promotion out where none is due."""
+    is_over = family["verdict"] in ("iterate", "reject")
+    decided: str | None = family["evaluated"] if is_over else family["promoted_in"]
+    return decided
 
 
 def _is_quarterly_due(decided: str | None, cycle: str) -> bool:

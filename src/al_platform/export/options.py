@@ -1,0 +1,107 @@
+"""What a scheduler is told: the content of ``export.yml``."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from al_platform.config import FamilyConfigLoader, validate
+from al_platform.domain.errors import known_names
+from al_platform.export.airflow.options import AirflowOptions
+from al_platform.export.databricks.options import DatabricksOptions
+from al_platform.stages import STAGES
+
+Compute = Literal["cpu", "gpu_scoring", "gpu_training"]
+Orchestrator = Literal["airflow", "databricks"]
+Cron = Annotated[str, Field(pattern=r"^\S+( \S+){4}$")]
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Schedules(_Options):
+    """When runs begin, as cron expressions of five fields.
+
+    Attributes:
+        time_zone: In which they are meant, an IANA name.
+        monthly: Of select, then ingest.
+        ingest: Of ingest alone, between months.
+        quarterly: Of train.
+    """
+
+    time_zone: str
+    monthly: Cron
+    ingest: Cron
+    quarterly: Cron
+
+
+class Deadlines(_Options):
+    """Hours after which an unfinished run is reported as late."""
+
+    monthly: float = Field(gt=0)
+    ingest: float = Field(gt=0)
+    quarterly: float = Field(gt=0)
+
+
+class StageOptions(_Options):
+    """Where a stage runs, and how often it is tried.
+
+    Attributes:
+        compute: Kind of machine.
+        retries: Further tries after a failure; a stage that ran before is not run again.
+        timeout_minutes: Of one try.
+    """
+
+    compute: Compute = "cpu"
+    retries: int = Field(default=2, ge=0)
+    timeout_minutes: int = Field(default=120, gt=0)
+
+
+class Notifications(_Options):
+    """Who is told of failures: e-mail addresses, and the names or addresses of webhooks."""
+
+    emails: tuple[str, ...] = ()
+    webhooks: tuple[str, ...] = ()
+
+
+class ExportOptions(_Options):
+    """The content of ``export.yml``.
+
+    Attributes:
+        orchestrator: The one scheduler; the other side's schedules, retries and alerts are off.
+        schedules: When runs begin.
+        deadlines_hours: When they are late.
+        stages: By stage; every stage has an entry.
+        notifications: Who is told of failures.
+        airflow: What is Airflow's own.
+        databricks: What is Databricks' own.
+    """
+
+    orchestrator: Orchestrator
+    schedules: Schedules
+    deadlines_hours: Deadlines
+    stages: dict[str, StageOptions]
+    notifications: Notifications = Field(default_factory=Notifications)
+    airflow: AirflowOptions = Field(default_factory=AirflowOptions)
+    databricks: DatabricksOptions = Field(default_factory=DatabricksOptions)
+
+    @field_validator("stages")
+    @classmethod
+    def _every_stage(cls, stages: dict[str, StageOptions]) -> dict[str, StageOptions]:
+        names = [stage.name for stage in STAGES]
+        for name in stages.keys() - {*names}:
+            raise ValueError(f"{name!r} is no stage. {known_names(name, names)}")
+        if missing := [name for name in names if name not in stages]:
+            raise ValueError(
+                f"there is no entry for {', '.join(missing)}; give each a compute, or {{}} for the default"
+            )
+        return stages
+
+
+def export_options(loader: FamilyConfigLoader) -> ExportOptions:
+    """Return the content of ``export.yml`` of the loader's environment.
+
+    Raises:
+        ConfigError: It holds a key that is not known or a value that does not fit.
+    """
+    return validate(ExportOptions, loader["export"], "export.yml")
