@@ -88,6 +88,28 @@ ANNOTATIONS = pa.schema(
     ]
 )
 
+ANSWERED_PAGES = pa.schema(
+    [
+        pa.field("page_id", pa.string(), nullable=False),
+        pa.field("sent_in", STRINGS, nullable=False),
+        pa.field("taken_in", STRINGS, nullable=False),
+        pa.field("n_versions", pa.int64(), nullable=False),
+        pa.field("n_invalid", pa.int64(), nullable=False),
+        pa.field("votes", pa.list_(pa.int64()), nullable=False),
+        pa.field("n_votes", pa.int64(), nullable=False),
+    ]
+)
+"""A page that was sent or answered: cycles of its batches and of its answers' ledger partitions, valid versions of its
+answers, answers that the taxonomy does not allow, votes by label in the taxonomy's order, and how many voted."""
+
+PULLED_PAGES = pa.schema(
+    [
+        pa.field("page_id", pa.string(), nullable=False),
+        pa.field("versions_digest", pa.string(), nullable=False),
+    ]
+)
+"""What a platform showed of the answers about a page when it was last asked."""
+
 LABELS = pa.schema(
     [
         pa.field("page_id", pa.string(), nullable=False),

@@ -42,7 +42,10 @@ STAGES = (
         "monthly",
         "ingest",
         "labels",
-        ("annotations", "labels", "annotation_quarantine", "annotation_ingest_report"),
+        (
+            *("annotations", "annotation_quarantine", "pulled_pages"),
+            *("labels", "answered_pages", "annotation_ingest_report"),
+        ),
     ),
     Stage(
         "preparation",

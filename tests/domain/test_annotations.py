@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from al_platform.domain.annotations import adjudicate, agreement, fold, new_versions, unresolved, valid_answers
+from al_platform.domain.annotations import Votes, adjudicate, fold, new_versions, valid_answers
 from al_platform.domain.errors import SchemaError, TaxonomyError
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.schemas import ANNOTATIONS, BATCH, LABELS, QUARANTINE
@@ -239,13 +239,13 @@ def test_the_answer_with_most_votes_is_the_label():
 def test_a_tie_gives_no_label_and_is_listed_as_unresolved():
     table = ledger(answer("p", "a", "red"), answer("p", "b", "blue"), answer("q", "a", "red"))
     assert list(labels(table)) == ["q"]
-    assert unresolved(table, COLOURS).to_pylist() == [{"page_id": "p", "n_annotations": 2}]
+    assert Votes.of(table, COLOURS).unresolved(COLOURS).to_pylist() == [{"page_id": "p", "n_annotations": 2}]
 
 
 def test_a_third_vote_resolves_a_tie():
     table = ledger(answer("p", "a", "red"), answer("p", "b", "blue"), answer("p", "c", "red"))
     assert labels(table)["p"]["values"] == ["red"]
-    assert unresolved(table, COLOURS).num_rows == 0
+    assert Votes.of(table, COLOURS).unresolved(COLOURS).num_rows == 0
 
 
 def test_agreement_of_one_annotator_is_unknown():
@@ -274,7 +274,7 @@ def test_a_multi_label_page_without_any_class_is_an_answer():
 def test_a_tie_in_one_class_leaves_a_multi_label_page_unresolved():
     table = ledger(answer("p", "a", "adult"), answer("p", "b", "adult", "drugs"))
     assert labels(table, RISKS) == {}
-    assert unresolved(table, RISKS).column("page_id").to_pylist() == ["p"]
+    assert Votes.of(table, RISKS).unresolved(RISKS).column("page_id").to_pylist() == ["p"]
 
 
 def test_a_label_says_how_its_page_was_drawn():
@@ -342,7 +342,7 @@ def test_the_order_of_answers_and_batches_does_not_matter(votes, random):
     expected = adjudicate(ledger(*rows), batches(*sent), COLOURS, "2026-03")
     assert adjudicate(ledger(*shuffled), batches(*sent_shuffled), COLOURS, "2026-03").equals(expected)
     pages = {row["page_id"] for row in rows}
-    assert expected.num_rows + unresolved(ledger(*rows), COLOURS).num_rows == len(pages)
+    assert expected.num_rows + Votes.of(ledger(*rows), COLOURS).unresolved(COLOURS).num_rows == len(pages)
 
 
 # agreement
@@ -383,6 +383,10 @@ def test_multi_label_agreement_is_the_mean_of_binary_alphas():
     by_class = [0.7204301, 0.6666667, 0.74, 0.7771429, 1.0]
     digits = Taxonomy(task="multi", labels=("1", "2", "3", "4", "5", "6"))
     assert agreement(coded(*coders), digits) == pytest.approx(np.mean(by_class), abs=1e-6)
+
+
+def agreement(table, taxonomy):
+    return Votes.of(table, taxonomy).agreement(taxonomy)
 
 
 def alpha_by_pairs(coders):

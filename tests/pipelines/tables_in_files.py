@@ -9,9 +9,10 @@ from al_platform.schemas import conform
 class TablesInMemory:
     """Stands for a ``StoredTable``; ``reads`` holds (file, columns) of every read."""
 
-    def __init__(self, tables, schema):
+    def __init__(self, tables, schema, digests=None):
         self._tables = {file: conform(table, schema, file).select(schema.names) for file, table in tables.items()}
         self.files = tuple(tables)
+        self.digests = digests or dict.fromkeys(tables, "0")
         self.schema = schema
         self.reads = []
 

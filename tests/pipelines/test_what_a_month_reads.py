@@ -4,17 +4,19 @@ import json
 import shutil
 from collections import defaultdict
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from kedro.framework.hooks import hook_impl
 
 from al_platform.catalog import stored_table
+from al_platform.domain.annotations import SENT, Votes, adjudicate, valid_answers
 from al_platform.domain.cycles import shift_cycle
 from al_platform.domain.errors import StoreError
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.pipelines.preparation.nodes import clean_pages, merge_labels
 from al_platform.pipelines.preparation.options import PreparationOptions
-from al_platform.schemas import ANNOTATIONS, DATASET, DROPPED
+from al_platform.schemas import DATASET, DROPPED
 from al_platform.storage.store import LocalStore
 from temporary_project import CYCLE, Project, make_project
 
@@ -75,14 +77,33 @@ def test_preparation_keeps_the_pages_of_earlier_months_and_says_how_many(months)
     assert third["pages_read"] <= 40 < 200 < third["pages_kept"]
 
 
-def test_ingest_reads_no_text_of_any_batch_and_no_imported_label(months):
+def test_ingest_opens_this_months_batch_alone_and_none_of_its_texts(months):
     _, watch = months
     columns = {path: read for (stage, path), read in watch.columns.items() if stage == "annotation_ingest"}
-    batches = {path: read for path, read in columns.items() if "/sealed/" in path}
-    assert len(batches) == 3
-    assert not set.union(*batches.values()) & {"text", "title", "url"}
-    assert all(read <= set(ANNOTATIONS.names) for path, read in columns.items() if path not in batches)
-    assert not [path for path in watch.fetched["annotation_ingest"] if "/imported/" in path]
+    assert list(columns) == [f"topics/{THIRD}/selection/sealed/batch.parquet"]
+    assert not set.union(*columns.values()) & {"text", "title", "url"}
+    assert watch.brought("annotation_ingest") == set(columns)
+
+
+def test_ingest_keeps_the_pages_of_earlier_months_and_says_how_many(months):
+    project, _ = months
+    first, third = (project.load("topics.annotation_ingest_report", cycle) for cycle in (CYCLE, THIRD))
+    assert (first["pages_kept"], third["all_read_because"]) == (0, None)
+    assert "no earlier cycle" in first["all_read_because"]
+    assert third["pages_kept"] == project.load("topics.answered_pages", SECOND).num_rows
+
+
+def test_labels_that_built_on_others_equal_those_of_the_whole_ledger(months):
+    project, _ = months
+    partitions = [project.load("topics.annotations", cycle) for cycle in (CYCLE, SECOND, THIRD)]
+    taxonomy = Taxonomy.model_validate(project.loader["parameters"]["topics"]["taxonomy"])
+    ledger, _ = valid_answers(pa.concat_tables(partitions), taxonomy)
+    sent = project.load("topics.batches", THIRD).read(SENT.names)
+    labels = project.load("topics.labels", THIRD)
+    report = project.load("topics.annotation_ingest_report", THIRD)
+    assert labels.to_pylist() == adjudicate(ledger, sent, taxonomy, THIRD).to_pylist()
+    assert report["agreement"] == pytest.approx(Votes.of(ledger, taxonomy).agreement(taxonomy), abs=1e-12)
+    assert report["answers_in_ledger"] == ledger.num_rows
 
 
 def test_selection_reads_the_ids_of_known_pages_alone(months):
@@ -145,6 +166,8 @@ def test_a_corrected_answer_opens_the_batch_that_it_answers_and_no_imported_file
     opened = {path.split("/")[1] for path in watch.brought("preparation")}
     assert {CYCLE, fourth} <= opened
     assert "imported" not in opened
+    read = {path.split("/")[1] for stage, path in watch.columns if stage == "annotation_ingest"}
+    assert read == {CYCLE, fourth}
 
 
 def corrected(line, label):

@@ -112,7 +112,8 @@ def test_every_output_of_a_model_with_a_past_is_equal_but_for_peoples_answers_wh
     assert found.model_digest == model_of(first, LATER)
     assert list(stages) == ["annotation_ingest", "preparation", "training", "evaluation"]
     status = {name: output.status for stage in stages.values() for name, output in stage.outputs.items()}
-    assert {name for name, found in status.items() if found == "taken"} == {"annotations", "annotation_quarantine"}
+    taken = {"annotations", "annotation_quarantine", "pulled_pages"}
+    assert {name for name, found in status.items() if found == "taken"} == taken
     assert set(status.values()) == {"equal", "taken"}
 
 

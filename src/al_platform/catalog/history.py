@@ -81,7 +81,7 @@ class AllCycles(_History):
         outputs = self._committed().values()
         self.source = input_of(*outputs)
         files = {output.path: output.sha256 for output in outputs}
-        return StoredTable(list(files), with_cycle(self.schema), lambda path: verified(self.store, path, files[path]))
+        return StoredTable(files, with_cycle(self.schema), lambda path: verified(self.store, path, files[path]))
 
 
 class SealedBatches(FilesDataset):

@@ -10,8 +10,8 @@ from al_platform.annotation import PlatformConnection
 from al_platform.catalog.formats import format_named
 from al_platform.catalog.outputs import StoreDataset, input_of, read_output
 from al_platform.catalog.traffic import truth_of
-from al_platform.schemas import ANNOTATIONS, QUARANTINE
-from al_platform.storage.commit_log import StageKey, committed_cycles, head
+from al_platform.schemas import ANNOTATIONS, PULLED_PAGES, QUARANTINE
+from al_platform.storage.commit_log import Output, StageKey, committed_cycles, head
 from al_platform.storage.store import Root
 
 
@@ -46,11 +46,13 @@ class Partition:
     Attributes:
         annotations: See ``schemas.ANNOTATIONS``.
         quarantine: See ``schemas.QUARANTINE``.
+        pulled: See ``schemas.PULLED_PAGES``.
         is_sealed: Whether a later cycle has ingested: then nothing is added.
     """
 
     annotations: pa.Table
     quarantine: pa.Table
+    pulled: pa.Table
     is_sealed: bool
 
 
@@ -70,10 +72,20 @@ class LedgerPartition(StoreDataset):
     def _load(self) -> Partition:
         later = [cycle for cycle in committed_cycles(self.store, self.family, self._stage) if cycle > self.cycle]
         manifest = head(self.store, StageKey(self.family, self.cycle, self._stage))
-        if manifest is None:
-            self.source = input_of()
-            return Partition(ANNOTATIONS.empty_table(), QUARANTINE.empty_table(), bool(later))
-        taken = [manifest.outputs[name] for name in ("annotations", "annotation_quarantine")]
-        self.source = input_of(*taken)
-        annotations, quarantine = (read_output(self.store, output, format_named("parquet")) for output in taken)
-        return Partition(annotations, quarantine, bool(later))
+        outputs = manifest.outputs if manifest else {}
+        self.source = input_of(*(outputs[name] for name in _PARTS if name in outputs))
+        return Partition(
+            annotations=self._read(outputs, "annotations"),
+            quarantine=self._read(outputs, "annotation_quarantine"),
+            pulled=self._read(outputs, "pulled_pages"),
+            is_sealed=bool(later),
+        )
+
+    def _read(self, outputs: Mapping[str, Output], name: str) -> pa.Table:
+        if name not in outputs:
+            return _PARTS[name].empty_table()
+        table: pa.Table = read_output(self.store, outputs[name], format_named("parquet"))
+        return table
+
+
+_PARTS = {"annotations": ANNOTATIONS, "annotation_quarantine": QUARANTINE, "pulled_pages": PULLED_PAGES}

@@ -12,7 +12,7 @@ from al_platform.catalog.formats import Format
 from al_platform.catalog.outputs import StoreDataset, read_output, stored_files
 from al_platform.domain.errors import SchemaError
 from al_platform.schemas import conform
-from al_platform.storage.commit_log import File, Input, Output, StageKey, committed_cycles, head
+from al_platform.storage.commit_log import File, Input, Output, StageKey, committed_cycles, file_sha256, head
 from al_platform.storage.store import Root, Store, open_store
 
 CYCLE = "cycle"
@@ -24,15 +24,16 @@ class StoredTable:
     A schema with a column ``cycle`` takes it from the path of the file, ``<family>/<cycle>/...``.
     """
 
-    def __init__(self, files: Sequence[str], schema: pa.Schema, find: Callable[[str], Path]):
+    def __init__(self, files: Mapping[str, str], schema: pa.Schema, find: Callable[[str], Path]):
         """Create the table.
 
         Args:
-            files: Paths in the store, in the order of their rows.
+            files: What each path in the store hashes to, in the order of their rows.
             schema: Of every file; columns that may be null may be missing.
             find: Returns the local file of a path; asked once a file, when something of it is read.
         """
         self.files = tuple(files)
+        self.digests: Mapping[str, str] = dict(files)
         self.schema = schema
         self._find = find
         self._found: dict[str, Path] = {}
@@ -139,7 +140,8 @@ class FilesDataset(StoreDataset):
         fresh = {file.path: file for file in stored_files(self.store, [path for path in paths if path not in recorded])}
         files = {path: recorded.get(path) or fresh[path] for path in paths}
         self.source = Input.of_files(place, list(files.values()))
-        return StoredTable(paths, schema, lambda path: self._found(files[path], is_fresh=path in fresh))
+        digests = {path: file.sha256 for path, file in files.items()}
+        return StoredTable(digests, schema, lambda path: self._found(files[path], is_fresh=path in fresh))
 
     def _found(self, file: File, *, is_fresh: bool) -> Path:
         return self.store.local(file.path) if is_fresh else verified(self.store, file.path, file.sha256)
@@ -161,7 +163,7 @@ def verified(store: Store, path: str, sha256: str) -> Path:
 
 def table_of_files(files: Mapping[str, Path], schema: pa.Schema) -> StoredTable:
     """Return the table in these local files, by their paths in the store."""
-    return StoredTable(list(files), schema, files.__getitem__)
+    return StoredTable({path: file_sha256(file) for path, file in files.items()}, schema, files.__getitem__)
 
 
 def _no_dump(value: Any, path: Path) -> None:

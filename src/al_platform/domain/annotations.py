@@ -125,8 +125,8 @@ def adjudicate(ledger: pa.Table, batches: pa.Table, taxonomy: Taxonomy, cycle: s
 
     Single-label: the answer with most votes. Multi-label: each class that more than half of the annotators chose. An
     exact tie (for any class) gives no label: with two annotators it is the common kind of disagreement, and to settle
-    it by label order or by date would teach the model a rule that nobody chose. :func:`unresolved` lists those pages
-    for relabelling. Skipped answers are no votes.
+    it by label order or by date would teach the model a rule that nobody chose. :meth:`Votes.unresolved` lists those
+    pages for relabelling. Skipped answers are no votes.
 
     ``confidence`` is the winner's share of the votes (multi-label: of its least certain class), ``agreement`` the share
     of pairs of annotators who agree (Fleiss 1971, P_i; multi-label: mean over classes), null for one annotator.
@@ -146,7 +146,7 @@ def adjudicate(ledger: pa.Table, batches: pa.Table, taxonomy: Taxonomy, cycle: s
         TaxonomyError: An answer is not valid; :func:`valid_answers` separates those.
     """
     ledger = conform(ledger, ANNOTATIONS, "the annotation ledger")
-    tally = _tally(ledger, taxonomy)
+    tally = Votes.of(ledger, taxonomy)
     decided = ~tally.is_tied(taxonomy)
     origins = _origins(ledger, batches, cycle)
     unknown = {"reason": None, "inclusion_probability": None, "cycle": cycle}
@@ -163,47 +163,54 @@ def adjudicate(ledger: pa.Table, batches: pa.Table, taxonomy: Taxonomy, cycle: s
     return pa.table(columns, schema=LABELS)
 
 
-def unresolved(ledger: pa.Table, taxonomy: Taxonomy) -> pa.Table:
-    """Return the pages whose votes are tied, ``page_id`` and ``n_annotations``, sorted by page.
-
-    Raises:
-        SchemaError: The ledger does not fit ``schemas.ANNOTATIONS``.
-        TaxonomyError: An answer is not valid.
-    """
-    tally = _tally(ledger, taxonomy)
-    tied = tally.is_tied(taxonomy)
-    pages = [page for page, is_tied in zip(tally.page_ids, tied, strict=True) if is_tied]
-    return pa.table({"page_id": pages, "n_annotations": tally.n_votes[tied]}, schema=UNRESOLVED)
-
-
-def agreement(ledger: pa.Table, taxonomy: Taxonomy) -> float | None:
-    """Return Krippendorff's alpha of the answers that hold now: 1 is perfect, 0 what chance gives.
-
-    Nominal alpha for a single-label family; for a multi-label one the mean of each class's binary alpha, over the
-    classes that were chosen in some answers and not in others (Krippendorff 2011, "Computing Krippendorff's
-    Alpha-Reliability").
-
-    Returns:
-        None where alpha is undefined: no page has two votes, or all votes on such pages are the same.
-
-    Raises:
-        SchemaError: The ledger does not fit ``schemas.ANNOTATIONS``.
-        TaxonomyError: An answer is not valid.
-    """
-    tally = _tally(ledger, taxonomy)
-    if not taxonomy.is_multi:
-        return _alpha(tally.votes)
-    binary = (_alpha(np.stack([yes, tally.n_votes - yes], axis=1)) for yes in tally.votes.T)
-    defined = [alpha for alpha in binary if alpha is not None]
-    return float(np.mean(defined)) if defined else None
-
-
-class _Tally(NamedTuple):
+class Votes(NamedTuple):
     """Votes a page: P pages with at least one vote, C classes."""
 
     page_ids: list[str]
     votes: NDArray[np.int64]  # (P, C)
     n_votes: NDArray[np.int64]  # (P,)
+
+    @classmethod
+    def of(cls, ledger: pa.Table, taxonomy: Taxonomy) -> "Votes":
+        """Return the votes that hold now, in the order of pages.
+
+        Raises:
+            SchemaError: The ledger does not fit ``schemas.ANNOTATIONS``.
+            TaxonomyError: An answer is not valid; :func:`valid_answers` separates those.
+        """
+        answers = _votes(fold(ledger))
+        for row in _outside(answers, taxonomy).to_pylist():
+            raise TaxonomyError(
+                f"Annotation {row['annotation_id']} of page {row['page_id']}: {taxonomy.problem(row['values'])} "
+                f"Correct it on the platform, or set it aside with valid_answers."
+            )
+        pages = answers["page_id"].combine_chunks().dictionary_encode()
+        page, page_ids = pages.indices.to_numpy().astype(np.int64), pages.dictionary.to_pylist()
+        votes = np.zeros((len(page_ids), len(taxonomy.labels)), dtype=np.int64)
+        np.add.at(votes, page, _encoded(answers["values"], taxonomy).astype(np.int64))
+        return cls(page_ids, votes, np.bincount(page, minlength=len(page_ids)))
+
+    def agreement(self, taxonomy: Taxonomy) -> float | None:
+        """Return Krippendorff's alpha: 1 is perfect, 0 what chance gives.
+
+        Nominal alpha for a single-label family; for a multi-label one the mean of each class's binary alpha, over the
+        classes that were chosen in some answers and not in others (Krippendorff 2011, "Computing Krippendorff's
+        Alpha-Reliability").
+
+        Returns:
+            None where alpha is undefined: no page has two votes, or all votes on such pages are the same.
+        """
+        if not taxonomy.is_multi:
+            return _alpha(self.votes)
+        binary = (_alpha(np.stack([yes, self.n_votes - yes], axis=1)) for yes in self.votes.T)
+        defined = [alpha for alpha in binary if alpha is not None]
+        return float(np.mean(defined)) if defined else None
+
+    def unresolved(self, taxonomy: Taxonomy) -> pa.Table:
+        """Return the pages whose votes are tied, ``page_id`` and ``n_annotations``."""
+        tied = self.is_tied(taxonomy)
+        pages = [page for page, is_tied in zip(self.page_ids, tied, strict=True) if is_tied]
+        return pa.table({"page_id": pages, "n_annotations": self.n_votes[tied]}, schema=UNRESOLVED)
 
     def winners(self, taxonomy: Taxonomy) -> NDArray[np.bool_]:
         wins = 2 * self.votes > self.n_votes[:, None] if taxonomy.is_multi else self.votes == _most(self.votes)
@@ -227,20 +234,6 @@ class _Tally(NamedTuple):
         together = agreeing.mean(axis=1) if taxonomy.is_multi else agreeing.sum(axis=1)
         pairs = _ordered_pairs(self.n_votes)
         return np.asarray(np.divide(together, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0))
-
-
-def _tally(ledger: pa.Table, taxonomy: Taxonomy) -> _Tally:
-    answers = _votes(fold(ledger))
-    for row in _outside(answers, taxonomy).to_pylist():
-        raise TaxonomyError(
-            f"Annotation {row['annotation_id']} of page {row['page_id']}: {taxonomy.problem(row['values'])} "
-            f"Correct it on the platform, or set it aside with valid_answers."
-        )
-    pages = answers["page_id"].combine_chunks().dictionary_encode()
-    page, page_ids = pages.indices.to_numpy().astype(np.int64), pages.dictionary.to_pylist()
-    votes = np.zeros((len(page_ids), len(taxonomy.labels)), dtype=np.int64)
-    np.add.at(votes, page, _encoded(answers["values"], taxonomy).astype(np.int64))
-    return _Tally(page_ids, votes, np.bincount(page, minlength=len(page_ids)))
 
 
 def _votes(folded: pa.Table) -> pa.Table:
@@ -329,13 +322,13 @@ def _ends_of_runs(*keys: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 def _without_known(pulled: pa.Table, known: pa.Table) -> tuple[pa.Table, pa.Table]:
     """Return both tables without the annotations of which every pulled version is known as it is."""
-    is_known = pc.is_in(_spelled(pulled), value_set=_spelled(known))
+    is_known = pc.is_in(spelled(pulled), value_set=spelled(known))
     changed = pulled.filter(pc.invert(is_known))["annotation_id"]
     rest, seen = (table.filter(pc.is_in(table["annotation_id"], value_set=changed)) for table in (pulled, known))
     return rest, seen
 
 
-def _spelled(ledger: pa.Table) -> pa.Array:
+def spelled(ledger: pa.Table) -> pa.Array:
     """Return each version's identity, its values in their stored order, as one text."""
     lists = ledger["values"].combine_chunks()
     escaped = pc.replace_substring(pc.replace_substring(lists.flatten(), "\\", "\\\\"), _SEPARATOR, "\\s")

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, ValidationError
 
+from al_platform.domain.carried import CarriedBasis
 from al_platform.domain.pages import page_text
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.domain.text import CleaningOptions, cut_text, reason_to_drop
@@ -35,7 +35,6 @@ LABELLED = pa.schema(
 )
 # Raise it when a page's row comes out otherwise than before: all rows are then made anew once.
 RULES = 1
-_BASIS = b"al_platform.basis"
 _SHOWN = ["page_id", "title", "text", "domain", "language"]
 _LABEL = ["values", "source", "reason", "inclusion_probability", "cycle"]
 _Row = dict[str, Any]
@@ -56,36 +55,23 @@ class PagesInFiles(Protocol):
         ...
 
 
-class Basis(BaseModel):
+class Basis(CarriedBasis):
     """What all rows of a data set rest on.
 
     Attributes:
-        rules: Version of the code that makes rows.
         taxonomy: The family's labels.
         cleaning: Which texts are worth keeping.
         imported: Files of imported labels.
         batches: Files of batches.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    key = b"al_platform.basis"
 
     rules: int = RULES
     taxonomy: Taxonomy
     cleaning: CleaningOptions
     imported: tuple[str, ...]
     batches: tuple[str, ...]
-
-    @classmethod
-    def of(cls, dataset: pa.Table) -> "Basis | None":
-        """Return the basis of a data set; None where it has none, or one that this code does not know."""
-        try:
-            return cls.model_validate_json((dataset.schema.metadata or {})[_BASIS])
-        except (KeyError, ValidationError):
-            return None
-
-    def written_on(self, dataset: pa.Table) -> pa.Table:
-        """Return the data set with this basis, for the next cycle."""
-        return dataset.replace_schema_metadata({_BASIS: self.model_dump_json()})
 
     def why_anew(self, before: "Basis | None") -> str | None:
         """Return why no row of a data set with the basis ``before`` can be kept, or None."""

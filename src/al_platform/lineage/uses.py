@@ -43,6 +43,8 @@ _OUTPUT = re.compile(rf"{_FAMILY}/{_MONTH}/(?P<stage>[^/]+)/attempts/[^/]+/(?P<n
 _OUTPUT_ROLES = {
     "annotations": "answers in the ledger",
     "annotation_quarantine": "quarantine of answers",
+    "answered_pages": "votes about it",
+    "pulled_pages": "what the platform showed",
     "predictions": "prediction",
     "labels": "label",
     "quarantine": "quarantine of preparation",

@@ -9,8 +9,9 @@ from al_platform.annotation import AnnotationOptions, PlatformConnection
 from al_platform.catalog.platform import Partition
 from al_platform.catalog.stored_table import StoredTable
 from al_platform.domain import annotations as votes
+from al_platform.domain import answered as pages
 from al_platform.domain.taxonomy import Taxonomy
-from al_platform.schemas import ANNOTATIONS, QUARANTINE, conform
+from al_platform.schemas import ANNOTATIONS, PULLED_PAGES, QUARANTINE, conform
 
 
 def pull_annotations(
@@ -18,9 +19,11 @@ def pull_annotations(
     platform: PlatformConnection,
     taken: Partition,
     annotations_before: StoredTable,
+    previous_answered_pages: pa.Table,
+    previous_pulled_pages: pa.Table,
     taxonomy: Taxonomy,
     options: AnnotationOptions,
-) -> tuple[pa.Table, pa.Table]:
+) -> tuple[pa.Table, pa.Table, pa.Table]:
     """Take the answers that are there, each version of an answer once.
 
     Args:
@@ -28,65 +31,90 @@ def pull_annotations(
         platform: Where the answers are.
         taken: What this cycle has taken already.
         annotations_before: What cycles before this one took.
+        previous_answered_pages: Tells which of them hold answers about a page.
+        previous_pulled_pages: What the platform showed when the cycle before pulled; see ``schemas.PULLED_PAGES``.
         taxonomy: The family's labels.
         options: Kind of platform.
 
     Returns:
-        This cycle's partition of the ledger, and the answers that cannot be taken. Once a later cycle has ingested,
-        what was taken then, without asking the platform.
+        This cycle's partition of the ledger, the answers that cannot be taken, and what the platform shows. Once a
+        later cycle has ingested, what was taken then, without asking the platform.
     """
     held = conform(taken.annotations, ANNOTATIONS, "annotations taken")
     if taken.is_sealed:
-        return held, conform(taken.quarantine, QUARANTINE, "quarantine")
+        return held, conform(taken.quarantine, QUARANTINE, "quarantine"), conform(taken.pulled, PULLED_PAGES, "pulled")
     pulled = platform.open(taxonomy, options).pull()
-    fresh = votes.new_versions(pulled.annotations, _ledger(held, annotations_before))
+    shown = pages.pulled_digests(pulled.annotations)
+    news = pages.pages_with_news(shown, previous_pulled_pages)
+    known = pages.known_versions(news, annotations_before, previous_answered_pages)
+    candidates = pulled.annotations.filter(pc.is_in(pulled.annotations["page_id"], value_set=news))
+    fresh = votes.new_versions(candidates, pa.concat_tables([known, held.select(ANNOTATIONS.names)]))
     partition = pa.concat_tables([held, fresh.select(ANNOTATIONS.names)])
     by_version = [("annotation_id", "ascending"), ("updated_at", "ascending"), ("deleted", "ascending")]
-    return conform(partition.sort_by(by_version), ANNOTATIONS, "annotations"), pulled.quarantine
+    return conform(partition.sort_by(by_version), ANNOTATIONS, "annotations"), pulled.quarantine, shown
 
 
 def collect_answers(
-    annotations: pa.Table, annotations_before: StoredTable, batches: StoredTable, taxonomy: Taxonomy
-) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """Return the ledger's valid answers, a quarantine of the others, and the pages that were sent, without texts."""
-    ledger, invalid = votes.valid_answers(_ledger(annotations, annotations_before), taxonomy)
-    return ledger, invalid, batches.read(votes.SENT.names)
+    annotations: pa.Table,
+    annotations_before: StoredTable,
+    batches: StoredTable,
+    previous_answered_pages: pa.Table,
+    previous_labels: pa.Table,
+    taxonomy: Taxonomy,
+    cycle: str,
+) -> tuple[pages.Changes, pa.Table]:
+    """Return the answers about pages of which something changed, and what is known of all; ``schemas.ANSWERED_PAGES``.
+
+    Args:
+        annotations: This cycle's partition of the ledger.
+        annotations_before: What cycles before this one took.
+        batches: Every batch up to this cycle.
+        previous_answered_pages: Of the cycle before.
+        previous_labels: Of the cycle before.
+        taxonomy: The family's labels.
+        cycle: This cycle.
+    """
+    sources = pages.Sources(annotations, annotations_before, batches, cycle)
+    earlier = pages.Earlier(previous_answered_pages, previous_labels)
+    changes = pages.collect_changes(sources, earlier, taxonomy)
+    return changes, changes.answered
 
 
-def adjudicate_labels(ledger: pa.Table, sent: pa.Table, taxonomy: Taxonomy, cycle: str) -> pa.Table:
+def adjudicate_labels(changes: pages.Changes, taxonomy: Taxonomy, cycle: str) -> pa.Table:
     """Conclude a label for every page whose votes decide it; see ``schemas.LABELS``."""
-    return votes.adjudicate(ledger, sent, taxonomy, cycle)
+    return pages.conclude_labels(changes, taxonomy, cycle)
 
 
 def report_ingest(
     annotations: pa.Table,
-    ledger: pa.Table,
+    answered_pages: pa.Table,
     labels: pa.Table,
     quarantine: pa.Table,
-    invalid: pa.Table,
-    sent: pa.Table,
+    pulled_pages: pa.Table,
+    changes: pages.Changes,
     taxonomy: Taxonomy,
     options: AnnotationOptions,
 ) -> dict[str, Any]:
     """Count answers and labels, and measure how far annotators agree."""
-    pending = pc.invert(pc.is_in(sent["page_id"], value_set=_ids(ledger)))
+    counted = pages.all_votes(answered_pages, taxonomy)
+    is_pending = pc.and_(
+        pc.equal(answered_pages["n_versions"], 0), pc.greater(pc.list_value_length(answered_pages["sent_in"]), 0)
+    )
     return {
         "answers_taken": annotations.num_rows,
-        "answers_in_ledger": ledger.num_rows,
-        "annotated": int(pc.sum(pc.is_in(labels["page_id"], value_set=_ids(annotations))).as_py() or 0),
+        "answers_in_ledger": _total(answered_pages["n_versions"]),
+        "annotated": _total(pc.is_in(labels["page_id"], value_set=pc.unique(annotations["page_id"]))),
         "labels": labels.num_rows,
-        "unresolved": votes.unresolved(ledger, taxonomy).num_rows,
-        "pending": int(pc.sum(pending).as_py() or 0),
-        "agreement": votes.agreement(ledger, taxonomy),
-        "quarantined": quarantine.num_rows + invalid.num_rows,
+        "unresolved": counted.unresolved(taxonomy).num_rows,
+        "pending": _total(is_pending),
+        "agreement": counted.agreement(taxonomy),
+        "quarantined": quarantine.num_rows + _total(answered_pages["n_invalid"]),
         "simulated": options.backend == "simulated",
+        "pages_shown": pulled_pages.num_rows,
+        "pages_kept": changes.n_kept,
+        "all_read_because": changes.why_anew,
     }
 
 
-def _ids(table: pa.Table) -> pa.Array:
-    return pc.unique(table["page_id"])
-
-
-def _ledger(annotations: pa.Table, annotations_before: StoredTable) -> pa.Table:
-    now = conform(annotations, ANNOTATIONS, "annotations").select(ANNOTATIONS.names)
-    return pa.concat_tables([annotations_before.read(ANNOTATIONS.names), now])
+def _total(column: pa.ChunkedArray) -> int:
+    return int(pc.sum(column).as_py() or 0)
