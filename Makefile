@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 KEDRO := $(BIN)/kedro
+ENV ?= databricks
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install monthly quarterly loop status viz s3 check format test test-real lock bench-loop bench-ngram bench-training bench-scoring bench-gate bench-duel bench-storage bench-growth clean
+.PHONY: help install monthly quarterly loop status viz s3 label-studio check format test test-real package dags lock bench-loop bench-ngram bench-training bench-scoring bench-gate bench-duel bench-storage bench-growth bench-label-efficiency bench-selection bench-dashboard bench-query bench-export clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,6 +36,9 @@ viz: install  ## Browse the lineage of families, stages and datasets
 s3: install  ## Start a local S3 server (SeaweedFS)
 	$(BIN)/python -m servers.s3
 
+label-studio: install  ## Start a local Label Studio with a project for each family
+	$(BIN)/python -m servers.label_studio
+
 check: install  ## Lint, format, types, and the direction of imports
 	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/lint-imports
 
@@ -46,6 +50,12 @@ test: install  ## Run the tests
 
 test-real: install  ## Run the tests against real servers and a browser
 	$(BIN)/pytest -m real --numprocesses=auto --dist=loadfile
+
+dags: install  ## Write the Airflow DAGs of ENV (databricks) to airflow_dags/
+	$(KEDRO) al export airflow --env=$(ENV)
+
+package: install  ## Build the wheel and the configuration archive into dist/
+	rm -rf dist && $(KEDRO) package
 
 lock:  ## Resolve the lock file again (needs uv)
 	uv pip compile --quiet --universal --python-version=3.11 --all-extras --no-annotate --no-header pyproject.toml -o requirements.lock
@@ -73,6 +83,21 @@ bench-storage: install  ## The store: S3 beside a local disk, commits, races (QU
 
 bench-growth: install  ## What a month reads and takes with ten times the labels (QUICK=1: short)
 	$(BIN)/python benchmarks/growth.py
+
+bench-query: install  ## Questions to ten thousand runs (QUICK=1: short)
+	$(BIN)/python benchmarks/query.py
+
+bench-export: install  ## Time of both exports, and what faults cost: runs and alerts (QUICK=1: short)
+	$(BIN)/python -m benchmarks.export
+
+bench-dashboard: install  ## Time and size of the dashboard of 3 families and 36 cycles (QUICK=1: short)
+	$(BIN)/python -m benchmarks.dashboard
+
+bench-label-efficiency: install  ## Labels that each query strategy needs, on AL_BENCH_DATA (QUICK=1: short)
+	$(BIN)/python -m benchmarks.label_efficiency
+
+bench-selection: install  ## Pages per second of selection (QUICK=1: short)
+	$(BIN)/python -m benchmarks.selection
 
 clean:  ## Remove the environment; the store stays
 	rm -rf $(VENV)

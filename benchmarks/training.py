@@ -1,12 +1,12 @@
 """Fine-tuning: speed beside transformers.Trainer, and accuracy beside the n-gram model and TF-IDF + LR.
 
-    AL_BENCH_DATA=/folder/with/parquet python -m benchmarks.training [--quick]
+    AL_BENCH_DATA=/folder/with/parquet python -m benchmarks.training [--quick] [--only speed|accuracy]
 
 Speed: one epoch over texts of mixed length (see ``benchmarks.scoring``) with the same encoder, batch, rate and number
 of tokens at most, on the CPU in float32; the Trainer pads each batch to its longest text, with and without grouping by
 length. Seconds hold everything from texts to weights; CPU seconds say more on a machine that others use too. Accuracy:
-as in ``benchmarks.ngram``, with all-MiniLM-L6-v2 fine-tuned on the same labels, 64 tokens, its lower half frozen. A run
-takes accelerate, which transformers.Trainer asks for, from the registry once.
+as in ``benchmarks.ngram``, three seeds, with all-MiniLM-L6-v2 fine-tuned on the same labels, 64 tokens, its lower half
+frozen. A run takes accelerate, which transformers.Trainer asks for, from the registry once.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ import numpy as np
 import torch
 from benchmarks import ngram
 from benchmarks.scoring import MAX_TOKENS, mixed_texts
-from servers.minilm import minilm, package
+from servers.environments import package
+from servers.minilm import minilm
 
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.models.labelled_texts import LabelledTexts
@@ -140,17 +142,18 @@ def fit_transformer_here(texts: ngram.Strings, labels: ngram.Strings, seed: int)
     return predict
 
 
-def measure_accuracy(n_labels: int, n_corpora: int | None, n_test: int) -> list[ngram.Measurement]:
+def measure_accuracy(n_labels: int, n_corpora: int | None, n_test: int, seeds: int) -> list[ngram.Measurement]:
     """Train every method on the same labels of each corpus and print the row."""
     ngram.METHODS["transformer"] = fit_transformer_here
     found = []
-    for corpus in ngram.load_corpora()[:n_corpora]:
+    for corpus, method, seed in product(ngram.load_corpora()[:n_corpora], ngram.METHODS, range(seeds)):
         some = np.random.default_rng(1).permutation(len(corpus.texts))[: int(n_test / ngram.TEST_SHARE)]
         part = ngram.Corpus(corpus.name, corpus.texts[some], corpus.labels[some])
-        for method in ngram.METHODS:
-            found.append(ngram.measure(part, method, n_labels, 0))
-            row = found[-1]
-            print(f"{row.corpus:<16}{row.method:<12}{row.n_labels:>6} labels  macro-F1 {row.macro_f1:.3f}", flush=True)
+        row = ngram.measure(part, method, n_labels, seed)
+        found.append(row)
+        print(
+            f"{row.corpus:<16}{row.method:<12}seed {seed}  macro-F1 {row.macro_f1:.3f}  {row.fit_s:.0f} s", flush=True
+        )
     return found
 
 
@@ -158,26 +161,30 @@ def main() -> None:
     """Measure, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", default=os.environ.get("QUICK") == "1", help="a few minutes")
-    is_quick = parser.parse_args().quick
+    parser.add_argument("--only", choices=("speed", "accuracy"), help="leave the other's results as they are")
+    options = parser.parse_args()
     if find_spec("accelerate") is None:
         # transformers looks for it once, when it is imported.
         environment = {**os.environ, "PYTHONPATH": str(package("accelerate"))}
         os.execve(sys.executable, [sys.executable, "-m", "benchmarks.training", *sys.argv[1:]], environment)
-    speed = measure_speed(96, 1) if is_quick else measure_speed(960, 3)
-    for row in speed:
-        times = f"{row.times_the_trainer:>7.2f} times the Trainer, {row.times_the_trainer_cpu:.2f} in CPU seconds"
-        print(f"{row.method:<18}{row.seconds:>8.1f} s{times}")
-    accuracy = measure_accuracy(400, 1, 200) if is_quick else measure_accuracy(2_000, None, 1_000)
-    machine: dict[str, Any] = {"cpus": os.cpu_count(), "python": platform.python_version(), "torch": torch.__version__}
-    machine["threads"] = torch.get_num_threads()
-    found = {
-        "machine": machine,
-        "quick": is_quick,
-        "speed": [asdict(row) for row in speed],
-        "accuracy": [asdict(row) for row in accuracy],
-    }
+    found: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    if options.only != "accuracy":
+        speed = measure_speed(96, 1) if options.quick else measure_speed(960, 3)
+        for row in speed:
+            times = f"{row.times_the_trainer:>7.2f} times the Trainer, {row.times_the_trainer_cpu:.2f} in CPU seconds"
+            print(f"{row.method:<18}{row.seconds:>8.1f} s{times}")
+        found["speed"] = {"quick": options.quick, "machine": machine(), "rows": [asdict(row) for row in speed]}
+    if options.only != "speed":
+        accuracy = measure_accuracy(400, 1, 200, 1) if options.quick else measure_accuracy(2_000, None, 1_000, 3)
+        found["accuracy"] = {"quick": options.quick, "machine": machine(), "rows": [asdict(row) for row in accuracy]}
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures were measured on."""
+    named = {"cpus": os.cpu_count(), "python": platform.python_version(), "torch": torch.__version__}
+    return {**named, "threads": torch.get_num_threads()}
 
 
 def _rows(texts: Sequence[str], values: Sequence[str]) -> LabelledTexts:

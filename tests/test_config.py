@@ -22,7 +22,7 @@ def test_a_family_beats_the_defaults_its_environment_beats_it_and_params_beat_al
     found = loader(project, topics={"selection": {"seed": 5}})["parameters"]
     selection = found["topics"]["selection"]
     assert (selection["budget"], selection["overfetch"], selection["seed"]) == (11, 8, 5)
-    assert selection["strategy"] == "margin"
+    assert selection["strategy"] == "adaptive"
     assert found["sentiment"]["selection"]["overfetch"] != 8
 
 
@@ -93,3 +93,9 @@ def test_family_names_that_cannot_be_used_are_refused(project, families):
     project.configure("families.yml", {"families": families})
     with pytest.raises(ConfigError):
         _ = loader(project).families
+
+
+def test_an_environment_that_is_not_there_is_named_with_those_that_are(project):
+    project.env = "tset"
+    with pytest.raises(ConfigError, match=r"no environment 'tset' in conf\. .*'test'"):
+        _ = project.loader

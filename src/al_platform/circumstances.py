@@ -4,13 +4,24 @@ import os
 import platform
 import subprocess
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
-_VERSIONED = ("al-platform", "kedro", "numpy", "pyarrow", "duckdb", "ibis-framework", "scikit-learn", "torch")
+_VERSIONED = (
+    *("al-platform", "kedro", "numpy", "pyarrow", "duckdb", "ibis-framework", "scikit-learn", "torch", "safetensors"),
+    *(name for name in ("transformers", "tokenizers") if find_spec(name)),  # of an extra
+)
+# Written by setup.py into wheels alone.
+_BUILT_FROM = Path(__file__).with_name("revision.txt")
 
 
 def code_revision(project: Path) -> str | None:
-    """Return the Git revision of ``project``, ``-dirty`` where the tree has changes; None outside a checkout."""
+    """Return the Git revision that the installed wheel was built from, or else that of ``project``.
+
+    It ends in ``-dirty`` where the tree had changes; None outside a checkout.
+    """
+    if _BUILT_FROM.exists():
+        return _BUILT_FROM.read_text().strip() or None
     command = ["git", "-C", str(project), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

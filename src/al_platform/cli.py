@@ -14,13 +14,18 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import env_option
 
+from al_platform.budget.cli import plan_budget
 from al_platform.champions.cli import champions, promote, rollback
+from al_platform.dashboard.cli import dashboard
 from al_platform.domain.errors import AlPlatformError
 from al_platform.export.cli import export
+from al_platform.export.package import package_command
 from al_platform.governance.cli import governance
 from al_platform.health.cli import audit, doctor
 from al_platform.lineage.cli import erase, lineage
+from al_platform.monitoring.cli import monitor
 from al_platform.rebuild.cli import rebuild
+from al_platform.records.cli import query
 from al_platform.reports.cli import report
 from al_platform.storage.redaction import redact
 
@@ -73,6 +78,7 @@ def _without_traceback(callback: Any) -> Any:
 
 
 cli.add_command(_run_command())
+cli.add_command(package_command())
 
 
 @cli.group(name="al", cls=UserErrors)
@@ -85,7 +91,10 @@ def al(context: click.Context, experiment: str | None) -> None:
     context.meta[EXPERIMENT] = experiment
 
 
-for command in (audit, champions, doctor, erase, export, governance, lineage, promote, rebuild, report, rollback):
+for command in (
+    *(audit, champions, dashboard, doctor, erase, export, governance),
+    *(lineage, plan_budget, monitor, promote, query, rebuild, report, rollback),
+):
     al.add_command(command)
 
 

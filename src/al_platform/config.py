@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import yaml
 from kedro.config import MissingConfigException, OmegaConfigLoader
+from kedro.utils import find_kedro_project
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -99,6 +100,7 @@ class FamilyConfigLoader(OmegaConfigLoader):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        self._require_environment()
         self._register_own_resolvers()
 
     @property
@@ -173,6 +175,15 @@ class FamilyConfigLoader(OmegaConfigLoader):
         OmegaConf.register_new_resolver("root", self._root, replace=True)
         OmegaConf.register_new_resolver("traffic", self._traffic, replace=True)
 
+    def _require_environment(self) -> None:
+        conf = Path(self.conf_source)
+        # Kedro says of a missing folder that its configuration could not be read, wherever that is noticed first.
+        if self.env in (None, self.base_env, self.default_run_env) or not conf.is_dir():
+            return
+        known = sorted(folder.name for folder in conf.iterdir() if folder.is_dir())
+        if self.env not in known:
+            raise ConfigError(f"There is no environment {self.env!r} in {conf.name}. {known_names(self.env, known)}")
+
     def _cycle(self) -> str:
         return self.cycle
 
@@ -184,8 +195,9 @@ class FamilyConfigLoader(OmegaConfigLoader):
         return OmegaConf.create(self.validated_globals.traffic.model_dump(mode="json"))
 
     def _project(self) -> Path:
-        conf = Path(self.conf_source)
-        return conf.absolute().parent if conf.is_dir() else Path.cwd()
+        conf = Path(self.conf_source).absolute()
+        # Configuration beside no project, or in an archive, belongs to the installed package alone.
+        return Path(find_kedro_project(conf) or Path.cwd()) if conf.is_dir() else Path.cwd()
 
     def _parameters(self) -> dict[str, Any]:
         families = self.families

@@ -50,15 +50,15 @@ def growth_of(loader: FamilyConfigLoader, family: str, cycle: str) -> Growth:
     heads = {stage.name: head(stores.of_stage(stage.name), StageKey(family, cycle, stage.name)) for stage in STAGES}
     found = {name: manifest for name, manifest in heads.items() if manifest is not None}
     answers = _answers(stores.of_stage(_INGEST), found.get(_INGEST))
-    wall_s = sum(map(_seconds, found.values()))
+    seconds = sum(map(wall_s, found.values()))
     costs = loader.validated_globals.costs
     return Growth(
         family=family,
         cycle=cycle,
         size_bytes=sum(output.size for manifest in found.values() for output in manifest.outputs.values()),
-        wall_s=round(wall_s, 1),
+        wall_s=round(seconds, 1),
         answers=answers,
-        cost=round(_cost(costs, wall_s, answers), 2),
+        cost=round(_cost(costs, seconds, answers), 2),
         currency=costs.currency,
     )
 
@@ -105,10 +105,11 @@ def _answers(store: Store, manifest: Manifest | None) -> int:
     return int(report["answers_taken"])
 
 
-def _seconds(manifest: Manifest) -> float:
+def wall_s(manifest: Manifest) -> float:
+    """Return the seconds from the begin of a stage's run to its commit."""
     began, ended = (datetime.fromisoformat(at) for at in (manifest.started_at, manifest.ended_at))
     return max((ended - began).total_seconds(), 0.0)
 
 
-def _cost(costs: Costs, wall_s: float, answers: int) -> float:
-    return costs.per_answer * answers + costs.per_hour * wall_s / 3600
+def _cost(costs: Costs, seconds: float, answers: int) -> float:
+    return costs.per_answer * answers + costs.per_hour * seconds / 3600

@@ -58,6 +58,7 @@ BATCH = pa.schema(
         pa.field("page_id", pa.string(), nullable=False),
         pa.field("rank", pa.int64(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
+        pa.field("why", pa.string()),
         pa.field("score", pa.float64()),
         pa.field("inclusion_probability", pa.float64()),
         pa.field("stratum", pa.string()),

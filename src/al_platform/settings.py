@@ -9,10 +9,17 @@ CONFIG_LOADER_CLASS = FamilyConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
-    "config_patterns": {"families": ["families.yml"], "governance": ["governance.yml"], "export": ["export.yml"]},
+    "config_patterns": {
+        "families": ["families.yml"],
+        "dashboard": ["dashboard.yml"],
+        "governance": ["governance.yml"],
+        "monitoring": ["monitoring.yml"],
+        "export": ["export.yml"],
+        "airflow": ["airflow.yml"],
+    },
     # Kedro knows this one for credentials only; here roots come from the environment.
     "custom_resolvers": {"oc.env": oc.env},
-    "merge_strategy": {"parameters": "soft", "globals": "soft", "catalog": "soft", "export": "soft"},
+    "merge_strategy": {"parameters": "soft", "globals": "soft", "catalog": "soft", "export": "soft", "airflow": "soft"},
 }
 HOOKS = (ConfigurationHooks(), CommitHooks(), ReportHooks())
 # Kedro-Viz records the last run only under Kedro's own runners; under ours its hooks do nothing but warn.

@@ -7,6 +7,9 @@ from annotation_tasks import PREFIX
 
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.storage.store import LocalStore
+from label_studio_office import office
+
+__all__ = ["office"]
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from al_platform.domain.errors import InputError
 from al_platform.domain.estimators import (
     hajek,
     macro_f1_estimate,
-    paired_macro_f1_difference,
     quantiles,
     resample,
     wilson,
@@ -105,61 +104,28 @@ def test_the_interval_of_macro_f1_covers_the_truth():
     assert stats.binom.ppf(0.001, trials, 0.93) <= covered <= stats.binom.ppf(0.999, trials, 0.97)
 
 
-def test_the_difference_of_equal_decisions_is_zero_without_doubt():
-    truth, decisions, _ = draw(np.random.default_rng(1), 100)
-    difference = paired_macro_f1_difference(truth, decisions, decisions, **GOLDEN)
-    assert (difference.point, difference.lower, difference.upper) == (0, 0, 0)
-
-
-def test_a_difference_is_challenger_minus_champion():
-    truth, champion, _ = draw(np.random.default_rng(1), 300)
-    gain = paired_macro_f1_difference(truth, champion, truth, **GOLDEN)
-    assert gain.point == pytest.approx(1 - macro_f1(truth, champion))
-    assert 0 < gain.lower < gain.point < gain.upper
-    loss = paired_macro_f1_difference(truth, truth, champion, **GOLDEN)
-    assert loss.point == -gain.point
-
-
-def test_pairing_narrows_the_difference_of_models_that_mostly_agree():
-    rng = np.random.default_rng(2)
-    truth, champion, challenger = draw(rng, 500, agreement=0.9)
-    paired = paired_macro_f1_difference(truth, champion, challenger, **GOLDEN)
-    alone = macro_f1_estimate(truth, champion, confidence=0.9, **GOLDEN)
-    assert paired.upper - paired.lower < 0.8 * (alone.high - alone.low)
-
-
-def test_the_difference_agrees_with_a_row_by_row_bootstrap():
-    truth, champion, challenger = draw(np.random.default_rng(4), 250)
-    found = paired_macro_f1_difference(truth, champion, challenger, replicates=4000, **GOLDEN)
+def test_the_interval_agrees_with_a_row_by_row_bootstrap():
+    truth, decisions, _ = draw(np.random.default_rng(4), 250)
+    found = macro_f1_estimate(truth, decisions, replicates=4000, method="percentile", **GOLDEN)
     rng = np.random.default_rng(9)
     drawn = [rng.integers(0, 250, 250) for _ in range(1500)]
-    gains = [macro_f1(truth[rows], challenger[rows]) - macro_f1(truth[rows], champion[rows]) for rows in drawn]
-    assert [found.lower, found.upper] == pytest.approx(np.quantile(gains, [0.05, 0.95]), abs=0.004)
-
-
-def test_the_bounds_are_wrong_as_often_as_they_say():
-    rng = np.random.default_rng(12)
-    trials = 300
-    found = [
-        paired_macro_f1_difference(*draw(rng, 400), set_name="golden", seed=i, replicates=300) for i in range(trials)
-    ]
-    for wrong in (sum(d.lower > 0 for d in found), sum(d.upper < 0 for d in found)):
-        assert stats.binom.ppf(0.001, trials, 0.05) <= wrong <= stats.binom.ppf(0.999, trials, 0.055)
+    figures = [macro_f1(truth[rows], decisions[rows]) for rows in drawn]
+    assert [found.low, found.high] == pytest.approx(np.quantile(figures, [0.025, 0.975]), abs=0.006)
 
 
 @pytest.mark.parametrize("is_weighted", [False, True])
 def test_resamples_depend_on_the_seed_but_not_on_the_order_of_rows(is_weighted):
     rng = np.random.default_rng(6)
-    arrays, weights = draw(rng, 200), rng.uniform(1, 5, 200)
-    order = rng.permutation(200)
+    truth, decisions, _ = draw(rng, 200)
+    order, weights = rng.permutation(200), rng.uniform(1, 5, 200)
     given_weights = weights if is_weighted else None
-    first = paired_macro_f1_difference(*arrays, weights=given_weights, **GOLDEN)
-    second = paired_macro_f1_difference(
-        *(array[order] for array in arrays), weights=weights[order] if is_weighted else None, **GOLDEN
+    first = macro_f1_estimate(truth, decisions, weights=given_weights, **GOLDEN)
+    second = macro_f1_estimate(
+        truth[order], decisions[order], weights=weights[order] if is_weighted else None, **GOLDEN
     )
-    other_seed = paired_macro_f1_difference(*arrays, weights=given_weights, set_name="golden", seed=8)
+    other_seed = macro_f1_estimate(truth, decisions, weights=given_weights, set_name="golden", seed=8)
     assert first == second
-    assert first.lower != other_seed.lower
+    assert first.low != other_seed.low
 
 
 def test_weights_undo_an_unequal_draw():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -38,8 +40,7 @@ def evidence(golden=None, audit=0.01, audit_rows=500, macro=0.7, is_first=False,
         audit=None if audit is None else difference(audit, 0.01, audit_rows, "audit"),
         audit_macro_f1=None if audit is None else figure(macro, n=audit_rows, where="audit"),
         challenger_ece=0.05,
-        ece_difference=None if is_first else difference(worse_ece, 0.005, 800, "validation"),
-        n_validation=800,
+        ece_difference=None if is_first else difference(worse_ece, 0.005),
         golden_errors=40,
         **{"facts": FACTS, **more},
     )
@@ -318,12 +319,12 @@ def gather(golden, audit, validation, champion_digest="old", **more):
 
 
 def test_evidence_from_arrays_leads_to_a_promotion():
-    golden, validation = scored(1, 1200), scored(3, 600)
-    found = gather(golden, scored(2, 400), validation)
+    golden = scored(1, 1200)
+    found = gather(golden, scored(2, 400), scored(3, 600))
     gain = macro_f1(golden.truth, golden.challenger.decisions) - macro_f1(golden.truth, golden.champion.decisions)
     assert found.golden.point == pytest.approx(gain)
-    assert (found.golden.n, found.audit.n, found.n_validation) == (1200, 400, 600)
-    right = (validation.truth & validation.challenger.decisions).any(axis=1).mean()
+    assert (found.golden.n, found.audit.n) == (1200, 400)
+    right = (golden.truth & golden.challenger.decisions).any(axis=1).mean()
     assert found.challenger_ece == pytest.approx(abs(0.8 - right))
     assert decide(found, OPTIONS).verdict == "promote"
 
@@ -346,12 +347,14 @@ def test_the_first_champion_is_compared_with_the_baseline():
     assert (verdict.verdict, verdict.rule) == ("promote", "first_champion")
 
 
-def test_without_validation_rows_calibration_is_not_asked_for():
-    found = gather(scored(1, 1200), scored(2, 400), scored(3, 0))
-    assert found.challenger_ece is None
-    verdict = decide(found, OPTIONS)
-    assert not check(verdict, "calibration").required
-    assert "calibration" not in verdict.reason
+def test_calibration_is_not_judged_on_the_pages_that_the_temperature_was_fitted_on():
+    golden = scored(1, 1200)
+    # Right on 8 of 10 golden pages and 99 % sure of each; on validation it is as sure as it is right.
+    overconfident = output(golden.challenger.decisions.argmax(axis=1), 0.99)
+    golden = replace(golden, challenger=overconfident)
+    verdict = decide(gather(golden, scored(2, 400), scored(3, 600)), OPTIONS)
+    assert check(verdict, "calibration").passed is False
+    assert (check(verdict, "calibration").set, verdict.verdict) == ("golden", "iterate")
 
 
 def test_two_models_of_equal_calibration_are_rarely_told_apart():
@@ -365,8 +368,7 @@ def test_two_models_of_equal_calibration_are_rarely_told_apart():
             shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
             return ModelOutput(shares >= 0.5, shares.astype(np.float32))
 
-        validation = ScoredSet(truth, noisy(), noisy())
-        found = gather(scored(1, 50), None, validation)
+        found = gather(ScoredSet(truth, noisy(), noisy()), None, scored(3, 50))
         refused += found.ece_difference.lower > OPTIONS.ece_slack
     assert refused <= 6  # 5 % expected; more than 6 of 40 has a probability below 1 %
 

@@ -136,6 +136,10 @@ COMMANDS: list[tuple[str, Words, int]] = [
     ("analyst", lambda _: ["rebuild", "topics"], 0),
     ("operator", lambda _: ["doctor", "--older-than", "0"], 1),
     ("operator", lambda _: ["doctor", "--older-than", "0", "--fix"], 0),
+    ("operator", lambda _: ["dashboard"], 0),
+    ("operator", lambda _: ["monitor"], 0),
+    ("analyst", lambda _: ["query"], 0),
+    ("analyst", lambda _: ["plan-budget"], 0),
     ("eraser", lambda project: ["erase", page_of(project), "--reason", "ticket 7", "--yes"], 0),
 ]
 

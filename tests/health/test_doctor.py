@@ -232,7 +232,29 @@ def test_a_model_that_nothing_refers_to_is_removed(patient):
     assert not store.list("topics/by_digest/aa")
 
 
-def test_models_are_left_alone_while_a_run_is_at_work(patient):
+CHECKPOINT = "checkpoints/aa/step-000000003/state.json"
+
+
+def test_checkpoints_of_a_training_that_is_committed_are_removed(patient):
+    # A run that is killed between its commit and their removal leaves them.
+    store = store_of(patient, "models")
+    store.write(f"topics/{CYCLE}/training/{CHECKPOINT}", b"{}")
+    found = examined("--fix")
+    assert [(problem["kind"], problem["path"]) for problem in found["removed"]] == [
+        ("finished checkpoints", f"topics/{CYCLE}/training/checkpoints")
+    ]
+    assert found["is_clean"]
+    assert not store.list(f"topics/{CYCLE}/training/checkpoints")
+
+
+def test_checkpoints_that_a_training_will_go_on_from_are_kept(patient):
+    store_of(patient, "models").write(f"topics/2027-01/training/{CHECKPOINT}", b"{}")
+    assert examined("--fix")["is_clean"]
+    assert store_of(patient, "models").list("topics/2027-01/training/checkpoints")
+
+
+def test_models_and_checkpoints_are_left_alone_while_a_run_is_at_work(patient):
+    store_of(patient, "models").write(f"topics/{CYCLE}/training/{CHECKPOINT}", b"{}")
     store_of(patient, "models").write("topics/by_digest/aa/model.safetensors", b"x")
     begin(patient)
     found = examined("--fix")

@@ -433,3 +433,13 @@ def test_a_month_before_the_page_was_seen_is_not_touched(quarters, erased, page_
     changed = {path for path, content in everything(quarters).items() if (data(erased) / path).read_bytes() != content}
     assert not [path for path in changed if path.startswith(pages)]
     assert page_uses(erased.loader, page_id) == []
+
+
+def test_a_batch_that_stopped_a_training_names_the_page_no_more(quarters, page_id, tmp_path):
+    shutil.copytree(quarters.path, tmp_path / "project")
+    project = type(quarters)(tmp_path / "project")
+    path = f"topics/{THIRD}/training/checkpoints/aa/not_finite.json"
+    batch = {"step": 1, "epoch": 0, "pages": [{"page_id": name, "values": ["x"]} for name in (page_id, "other page")]}
+    store(project, "models").write(path, json.dumps(batch).encode())
+    take_out(project, page_id)
+    assert [page["page_id"] for page in json.loads(store(project, "models").read(path))["pages"]] == ["other page"]

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from botocore.exceptions import ClientError
 
-from al_platform.storage.audit_log import AuditLog, verify
+from al_platform.storage.audit_check import verify
+from al_platform.storage.audit_log import AuditLog
 from al_platform.storage.s3_store import S3Store
 
 pytestmark = pytest.mark.real

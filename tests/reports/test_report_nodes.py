@@ -9,6 +9,7 @@ from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner
 from read_html import Document
 
+from al_platform.catalog.champion import training_record
 from al_platform.catalog.formats import format_named
 from al_platform.catalog.past_champions import PastChampions
 from al_platform.domain.errors import ConfigError, NotReadyError
@@ -16,6 +17,7 @@ from al_platform.parameters import FamilyParameters
 from al_platform.pipelines.evaluation.nodes import score_sets
 from al_platform.pipelines.evaluation.report_nodes import compare_pages, measure_staleness, write_report
 from al_platform.reports.cli import report
+from al_platform.reports.cost import MARK, with_cost
 from al_platform.storage.commit_log import Manifest, Output, StageKey, commit, file_sha256
 from al_platform.storage.store import open_store
 from temporary_project import CYCLE, make_project
@@ -109,7 +111,7 @@ def committed(project, document):
         cycle="2026-11",
         stage="evaluation",
         run_id="a-run",
-        outputs={"challenger_report": output},
+        outputs={"challenger_report": output, "verdict": project.head("topics", "evaluation").outputs["verdict"]},
         inputs={},
         parameters={},
         code_revision=None,
@@ -133,11 +135,31 @@ def call(project, monkeypatch):
 
 
 def test_the_command_says_where_the_report_lies_and_copies_it(project, call, tmp_path):
-    place = committed(project, "<!doctype html>\n<p>Größe")
+    place = committed(project, f"<!doctype html>\n<p>Größe {MARK}")
     assert call("--family", "topics").output.strip() == place
     target = tmp_path / "copy.html"
     assert call("--family", "topics", "--cycle", "2026-11", "--output", str(target)).output.strip() == str(target)
-    assert target.read_text(encoding="utf-8") == "<!doctype html>\n<p>Größe"
+    copied = target.read_text(encoding="utf-8")
+    assert copied.startswith("<!doctype html>\n<p>Größe <table>")
+    digest = project.load("topics.challenger").digest
+    seconds = training_record(open_store(project.loader.root("models")), "topics", digest)["wall_s"]
+    assert f"{seconds:.1f}</td>" in copied
+
+
+def test_a_copy_tells_what_the_training_cost():
+    record = {"devices": ["NVIDIA A10G", "<b>"], "device_s": 7200.0, "wall_s": 3600.0, "cost": 2.4}
+    told = with_cost(f"<p>{MARK}</p>", record)
+    assert "NVIDIA A10G, &lt;b&gt;" in told
+    assert [number in told for number in (">3600.0<", ">7200.0<", ">2.40<")] == [True] * 3
+
+
+def test_a_copy_says_where_a_price_is_missing():
+    told = with_cost(MARK, {"devices": ["cpu"], "device_s": 1.0, "wall_s": 1.0, "cost": None})
+    assert "training.price_per_hour" in told
+
+
+def test_the_report_has_a_place_for_the_cost(project):
+    assert project.load("topics.challenger_report").count(MARK) == 1
 
 
 def test_the_command_says_what_to_run_where_there_is_no_report(call):

@@ -8,15 +8,14 @@ import pytest
 
 from al_platform.domain.errors import ConfigError, StoreError
 from al_platform.storage import audit_log
+from al_platform.storage.audit_check import committed_entry, verify
 from al_platform.storage.audit_log import (
     AuditLine,
     AuditLog,
     anchor_quietly,
     commit_subject,
-    committed_entry,
     entry_subject,
     last_lines,
-    verify,
 )
 from al_platform.storage.commit_log import Entry, StageKey, to_json
 from al_platform.storage.run_record import record_end

@@ -4,7 +4,7 @@ One extension of ours: ``"deleted": true`` on an annotation says that it was del
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -43,12 +43,23 @@ def read_answers(data: bytes, file: str, sent: Sent, taxonomy: Taxonomy) -> tupl
         sent: All tasks that were sent.
         taxonomy: Of the family.
     """
+    return read_tasks(((f"{file}{place}", document) for place, document in _documents(data)), sent, taxonomy)
+
+
+def read_tasks(documents: Iterable[tuple[str, object]], sent: Sent, taxonomy: Taxonomy) -> tuple[list[Row], list[Row]]:
+    """Return the rows of tasks for ``schemas.ANNOTATIONS``, and those for ``schemas.QUARANTINE``.
+
+    Args:
+        documents: Each task with its place, for the quarantine.
+        sent: All tasks that were sent.
+        taxonomy: Of the family.
+    """
     taken: list[Row] = []
     refused: list[Row] = []
-    for place, document in _documents(data):
+    for place, document in documents:
         for page_id, read in _annotations(document, sent, taxonomy):
             if isinstance(read, _RefusedError):
-                refused.append(_quarantined(read, page_id, f"{file}{place}"))
+                refused.append(_quarantined(read, page_id, place))
             else:
                 taken.append(read)
     return taken, refused

@@ -1,14 +1,15 @@
 """The annotation platforms by name, and how a run connects to one."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from al_platform.annotation.exchange import FileExchange
+from al_platform.annotation.label_studio.options import Access, LabelStudioOptions
 from al_platform.annotation.platform import AnnotationPlatform
 from al_platform.annotation.simulated import SimulatedAnnotators, SimulatedPlatform
-from al_platform.domain.errors import known_names
+from al_platform.domain.errors import ConfigError, known_names
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.storage.store import Store
 
@@ -17,14 +18,21 @@ class AnnotationOptions(BaseModel):
     """Who labels the pages of a family.
 
     Attributes:
-        backend: Name of the platform: ``simulated`` or ``exchange``.
+        backend: Name of the platform: ``simulated``, ``exchange`` or ``label_studio``.
         simulated: The simulated annotators.
+        label_studio: How Label Studio is used.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     backend: str = "simulated"
     simulated: SimulatedAnnotators = SimulatedAnnotators()
+    label_studio: LabelStudioOptions = LabelStudioOptions()
+
+    @property
+    def shows_predictions(self) -> bool:
+        """Whether annotators see what the model thinks."""
+        return self.backend == "label_studio" and self.label_studio.show_predictions
 
     @field_validator("backend")
     @classmethod
@@ -44,12 +52,14 @@ class PlatformConnection:
         family: Name of the model family.
         truth: Returns true values by page id, for the name of the column that holds them; only simulated annotators
             ask.
+        credentials: ``url`` and ``token`` of the platform's server, if it has one.
     """
 
     store: Store
     prefix: str
     family: str
     truth: Callable[[str], Mapping[str, list[str]]]
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def open(self, taxonomy: Taxonomy, options: AnnotationOptions) -> AnnotationPlatform:
         """Return the platform that the options name."""
@@ -71,7 +81,26 @@ def _exchange(connection: PlatformConnection, taxonomy: Taxonomy, options: Annot
     return FileExchange(connection.store, f"{connection.prefix}/exchange", taxonomy)
 
 
+def _label_studio(connection: PlatformConnection, taxonomy: Taxonomy, options: AnnotationOptions) -> AnnotationPlatform:
+    # Imported here: what it speaks HTTP with is an extra of the package.
+    try:
+        from al_platform.annotation.label_studio.platform import LabelStudio
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"The backend label_studio needs {error.name}: pip install al-platform[label-studio]"
+        ) from error
+    return LabelStudio(
+        store=connection.store,
+        prefix=f"{connection.prefix}/label_studio",
+        family=connection.family,
+        taxonomy=taxonomy,
+        options=options.label_studio,
+        access=Access.of(connection.credentials),
+    )
+
+
 PLATFORMS: Mapping[str, Callable[[PlatformConnection, Taxonomy, AnnotationOptions], AnnotationPlatform]] = {
     "simulated": _simulated,
     "exchange": _exchange,
+    "label_studio": _label_studio,
 }

@@ -105,8 +105,8 @@ class ModelOutput(StageOutput):
         }
 
 
-class Champion(StoreDataset):
-    """The model that the newest champion entry of a cycle before this one names; None before the first."""
+class ChampionModels(StoreDataset):
+    """Models that the champion log names."""
 
     def __init__(self, *, models_root: Root, **where: Any):
         """Create the dataset.
@@ -116,7 +116,11 @@ class Champion(StoreDataset):
             where: Root of the champion log, family and cycle.
         """
         super().__init__(**where)
-        self._models = open_store(models_root)
+        self.models = open_store(models_root)
+
+
+class Champion(ChampionModels):
+    """The model that the newest champion entry of a cycle before this one names; None before the first."""
 
     def _load(self) -> Model | None:
         entry = champion_before(self.store, self.family, self.cycle)
@@ -125,7 +129,7 @@ class Champion(StoreDataset):
             return None
         path = f"{self.family}/log/{entry.number:06d}.json"
         self.source = Input(place=path, sha256=entry.model_digest, files=tuple(stored_files(self.store, [path])))
-        return load_model(self._models, self.family, entry.model_digest)
+        return load_model(self.models, self.family, entry.model_digest)
 
 
 class ChampionLog(StoreDataset):

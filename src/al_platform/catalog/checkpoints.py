@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class StoredCheckpoints:
         Args:
             store: Of models.
             prefix: Where checkpoints go in it.
-            folder: Local scratch.
+            folder: Local scratch of this stage alone.
             revision: Git revision of the code.
             is_rebuild: Whether nothing must be written to the store.
         """
@@ -36,15 +37,21 @@ class StoredCheckpoints:
         self._prefix = prefix
         self._folder = folder
         self._is_rebuild = is_rebuild
-        self._keys: set[str] = set()
 
     def require_clean_tree(self) -> None:
-        """Check that the code has no uncommitted changes; a rebuild judges that by its comparison.
+        """Check that the code is that of a revision; a rebuild judges that by its comparison.
 
         Raises:
-            ConfigError: It has.
+            ConfigError: It has uncommitted changes, or its revision is not known.
         """
-        if not self._is_rebuild and (self.code_revision or "").endswith(DIRTY):
+        if self._is_rebuild:
+            return
+        if self.code_revision is None:
+            raise ConfigError(
+                "training.require_clean_tree is set, but nothing says which revision the code has: nobody could train "
+                "this model again. Run from a Git checkout, or from a wheel built in one, or in another environment."
+            )
+        if self.code_revision.endswith(DIRTY):
             raise ConfigError(
                 f"training.require_clean_tree is set, but the code has uncommitted changes ({self.code_revision}): "
                 f"nobody could train this model again. Commit them, or train in another environment."
@@ -70,7 +77,6 @@ class StoredCheckpoints:
 
     def load(self, key: str) -> Path | None:
         """Return the newest checkpoint of this key, fetched from the store where it is newer than the local one."""
-        self._keys.add(key)
         scratch, stored = self.scratch(key), self._newest_stored(key)
         local = newest_checkpoint(scratch)
         if stored and (local is None or local.name < stored):
@@ -78,9 +84,18 @@ class StoredCheckpoints:
         return newest_checkpoint(scratch)
 
     def save(self, key: str, path: Path) -> None:
-        """Copy a checkpoint to the store and remove the ones before it there; or copy a file beside it."""
+        """Copy a checkpoint to the store and remove the ones before it there; or copy a file beside it.
+
+        Where the store cannot take it, training goes on: the next checkpoint is tried again.
+        """
         if self._is_rebuild:
             return
+        try:
+            self._upload(key, path)
+        except StoreError as error:
+            LOG.warning("%s stays on this machine alone: %s", path.name, error)
+
+    def _upload(self, key: str, path: Path) -> None:
         if path.is_file():
             self._store.upload(path, f"{self._at(key)}/{path.name}")
             return
@@ -91,24 +106,15 @@ class StoredCheckpoints:
         for name in before - {path.name}:
             self._store.remove(f"{self._at(key)}/{name}")
 
-    def clear(self, key: str) -> None:
-        """Remove everything of this key, here and in the store."""
-        shutil.rmtree(self.scratch(key), ignore_errors=True)
-        self._remove(self._at(key))
-
     def finish(self) -> None:
-        """Remove every checkpoint of the stage: it is committed."""
-        for key in self._keys:
-            shutil.rmtree(self.scratch(key), ignore_errors=True)
-        self._remove(self._prefix)
-
-    def _remove(self, prefix: str) -> None:
+        """Remove every checkpoint of the stage, here and in the store: it is committed."""
         if self._is_rebuild:
             return
+        shutil.rmtree(self._folder, ignore_errors=True)
         try:
-            self._store.remove(prefix)
+            self._store.remove(self._prefix)
         except StoreError as error:
-            LOG.warning("Checkpoints stay at %s: %s", prefix, error)
+            LOG.warning("Checkpoints stay at %s: %s", self._prefix, error)
 
     def _at(self, key: str) -> str:
         return f"{self._prefix}/{key}"
@@ -151,7 +157,9 @@ class Checkpoints(StoreDataset):
 
     def _load(self) -> StoredCheckpoints:
         revision = self.run.code_revision if self.run else None
-        checkpoints = StoredCheckpoints(self.store, self._prefix, self._scratch, revision)
+        # Several projects share a user's cache folder.
+        place = sha256(f"{self.store.root}/{self._prefix}".encode()).hexdigest()[:16]
+        checkpoints = StoredCheckpoints(self.store, self._prefix, self._scratch / place, revision)
         if self.run:
             self.run.after_commit(StageKey(self.family, self.cycle, TRAINING), checkpoints.finish)
         return checkpoints

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from al_platform.catalog.champion import ChampionEntry, champion_log, load_model
-from al_platform.catalog.outputs import StoreDataset, stored_files
+from al_platform.catalog.champion import ChampionEntry, ChampionModels, champion_log, load_model
+from al_platform.catalog.outputs import stored_files
 from al_platform.models.model import Model
 from al_platform.storage.commit_log import Input
-from al_platform.storage.store import Root, Store, open_store
+from al_platform.storage.store import Store
 
 
 @dataclass(frozen=True)
@@ -19,24 +18,14 @@ class PastChampion:
     model: Model
 
 
-class PastChampions(StoreDataset):
+class PastChampions(ChampionModels):
     """The champions of all cycles before this one, each model once, as a tuple of ``PastChampion``, newest last."""
-
-    def __init__(self, *, models_root: Root, **where: Any):
-        """Create the dataset.
-
-        Args:
-            models_root: Where models lie.
-            where: Root of the champion log, family and cycle.
-        """
-        super().__init__(**where)
-        self._models = open_store(models_root)
 
     def _load(self) -> tuple[PastChampion, ...]:
         entries = first_of_each(entry for entry in champion_log(self.store, self.family) if entry.cycle < self.cycle)
         paths = [f"{self.family}/log/{entry.number:06d}.json" for entry in entries]
         self.source = Input.of_files(", ".join(paths), stored_files(self.store, paths))
-        return past_champions(entries, self._models)
+        return past_champions(entries, self.models)
 
 
 def first_of_each(entries: Iterable[ChampionEntry]) -> list[ChampionEntry]:

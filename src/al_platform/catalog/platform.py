@@ -18,15 +18,24 @@ from al_platform.storage.store import Root
 class Platform(StoreDataset):
     """Loads a ``PlatformConnection``: where batches go and answers come from. Which kind it is, the family says."""
 
-    def __init__(self, *, traffic_root: Root, traffic: Mapping[str, Any], **where: Any):
+    def __init__(
+        self,
+        *,
+        traffic_root: Root,
+        traffic: Mapping[str, Any],
+        credentials: Mapping[str, str] | None = None,
+        **where: Any,
+    ):
         """Create the dataset.
 
         Args:
             traffic_root: Where the pages lie, for simulated annotators.
             traffic: ``source`` and ``options`` of ``globals.yml``, for simulated annotators.
+            credentials: ``url`` and ``token`` of a platform that is a server.
             where: Root, family and cycle.
         """
         super().__init__(**where)
+        self._credentials = credentials or {}
         self._traffic_root = traffic_root
         self._traffic = traffic
 
@@ -36,6 +45,7 @@ class Platform(StoreDataset):
             prefix=f"{self.family}/platform",
             family=self.family,
             truth=lambda column: truth_of(self._traffic_root, self.cycle, self._traffic, column),
+            credentials=self._credentials,
         )
 
 

@@ -1,4 +1,4 @@
-"""Figures with their uncertainty: bootstrap, Wilson and Hájek intervals, and the paired difference of two models.
+"""Figures with their uncertainty: bootstrap, Wilson and Hájek intervals. Differences of two models are in ``paired``.
 
 The bootstrap works on sums a class, not on rows: rows that are equal in everything that counts are one *pattern*, and a
 resample of N rows is one multinomial draw over the patterns. That is the same distribution, needs less memory and time
@@ -120,55 +120,6 @@ def macro_f1_estimate(
     return Estimate(value=resamples.point, low=low, high=high, n=len(truth), set=set_name)
 
 
-def paired_macro_f1_difference(
-    truth: BoolArray,
-    champion_decisions: BoolArray,
-    challenger_decisions: BoolArray,
-    *,
-    set_name: str,
-    seed: int,
-    weights: FloatArray | None = None,
-    confidence: float = CONFIDENCE,
-    replicates: int = REPLICATES,
-    method: Method = "percentile",
-) -> Difference:
-    """Return challenger minus champion in macro-F1, both models on the same resampled rows.
-
-    Args:
-        truth: Boolean (N, C).
-        champion_decisions: Boolean (N, C).
-        challenger_decisions: Boolean (N, C).
-        set_name: The set the rows are from.
-        seed: Decides the resamples.
-        weights: One over the inclusion probabilities where rows were drawn unequally.
-        confidence: Of each bound alone: the true difference is above ``lower`` in this share of samples.
-        replicates: Number of resamples.
-        method: See :func:`quantiles`.
-
-    Raises:
-        InputError: No rows, or shapes or weights that do not fit.
-    """
-    row_weights = checked_weights(truth, champion_decisions, weights)
-    checked_weights(truth, challenger_decisions, weights)
-    resamples = resample(
-        _weighted(
-            row_weights,
-            truth & champion_decisions,
-            champion_decisions,
-            truth & challenger_decisions,
-            challenger_decisions,
-            truth,
-        ),
-        _macro_f1_gain,
-        seed=seed,
-        replicates=replicates,
-    )
-    lower, upper = quantiles(resamples, (1 - confidence, confidence), method)
-    return Difference(
-        point=resamples.point, lower=lower, upper=upper, confidence=confidence, n=len(truth), set=set_name
-    )
-
-
 def wilson(successes: float, n: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return the score interval of a proportion (Wilson 1927); ``n`` may be an effective sample size.
 
@@ -251,12 +202,6 @@ def _patterns(columns: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
 
 def _weighted(weights: FloatArray, *indicators: BoolArray) -> FloatArray:
     return np.hstack(indicators) * weights[:, None]
-
-
-def _macro_f1_gain(sums: FloatArray) -> FloatArray:
-    champion_tp, champion_predicted, challenger_tp, challenger_predicted, support = np.split(sums, 5, axis=-1)
-    challenger = macro_f1_of(ClassCounts(challenger_tp, challenger_predicted, support))
-    return np.asarray(challenger - macro_f1_of(ClassCounts(champion_tp, champion_predicted, support)))
 
 
 def _two_sided(confidence: float) -> tuple[float, float]:

@@ -101,8 +101,8 @@ class GateEvidence(BaseModel):
         golden: In macro-F1.
         golden_errors: Golden pages on which the challenger is wrong.
         audit: Hájek-weighted where inclusion probabilities were given; None without audit rows or a reference on them.
-        challenger_ece: Calibration error on validation; None without validation rows.
-        ece_difference: Challenger minus champion, on the same validation rows; None without either.
+        challenger_ece: Calibration error on golden. On validation the challenger's temperature was fitted.
+        ece_difference: Challenger minus champion, on golden; None before the first champion.
         simpler: Challenger minus the simpler model, on golden; None where there is none.
         classes: Of each class with enough golden pages; empty before the first champion.
         protected: In recall of the protected labels; None where there are none, no page has one, or no champion.
@@ -122,9 +122,8 @@ class GateEvidence(BaseModel):
     golden_errors: int
     audit: Difference | None
     audit_macro_f1: Estimate | None
-    challenger_ece: float | None
+    challenger_ece: float
     ece_difference: Difference | None
-    n_validation: int
     simpler: Difference | None = None
     classes: tuple[ClassDifference, ...] = ()
     protected: Difference | None = None
@@ -151,7 +150,7 @@ def gather_evidence(
     Args:
         golden: Needs ``champion`` or ``baseline``.
         audit: None or no rows: not there yet.
-        validation: For the calibration error and the champion's precision.
+        validation: For the champion's precision.
         taxonomy: The family's labels.
         challenger_digest: Of the new model.
         champion_digest: Of the model in use; None exactly where the sets hold no champion.
@@ -181,9 +180,8 @@ def gather_evidence(
         golden_errors=int(wrong.sum()),
         audit=_difference(audit, audit.reference, "audit", options.confidence) if audit else None,
         audit_macro_f1=None if audit is None else _macro_f1(audit, "audit", seed, options),
-        challenger_ece=_ece(validation, taxonomy) if len(validation.truth) else None,
-        ece_difference=_ece_difference(validation, taxonomy, seed, options),
-        n_validation=len(validation.truth),
+        challenger_ece=_ece(golden, taxonomy),
+        ece_difference=_ece_difference(golden, taxonomy, seed, options),
         simpler=_difference(golden, golden.simpler.decisions, "golden", options.confidence) if golden.simpler else None,
         classes=_classes(golden, taxonomy, options),
         protected=_protected(golden, validation, taxonomy, options),
@@ -283,7 +281,7 @@ def _ece_difference(scored: ScoredSet, taxonomy: Taxonomy, seed: int, options: G
     what can be compared.
     """
     n = len(scored.truth)
-    if scored.champion is None or not n:
+    if scored.champion is None:
         return None
     models = (scored.challenger.probabilities, scored.champion.probabilities)
     generator = np.random.default_rng(seed)
@@ -301,5 +299,5 @@ def _ece_difference(scored: ScoredSet, taxonomy: Taxonomy, seed: int, options: G
         upper=float(upper),
         confidence=options.confidence,
         n=n,
-        set="validation",
+        set="golden",
     )

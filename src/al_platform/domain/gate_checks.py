@@ -218,9 +218,6 @@ def _slice_warning(evidence: GateEvidence, options: GateOptions) -> Check:
 
 def _calibration_check(evidence: GateEvidence, slack: float) -> Check:
     difference = evidence.ece_difference
-    found = "cannot be measured without validation rows"
-    if evidence.challenger_ece is not None:
-        found = f"on validation is {evidence.challenger_ece:.4f}"
     limit = "with no champion to compare with"
     if difference is not None:
         limit = (
@@ -233,9 +230,9 @@ def _calibration_check(evidence: GateEvidence, slack: float) -> Check:
         threshold=None if difference is None else slack,
         passed=None if difference is None else difference.lower <= slack,
         required=difference is not None,
-        n=evidence.n_validation,
-        set="validation",
-        why=f"calibration error {found}, {limit}",
+        n=evidence.golden.n,
+        set="golden",
+        why=f"calibration error on golden is {evidence.challenger_ece:.4f}, {limit}",
     )
 
 

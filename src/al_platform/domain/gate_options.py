@@ -43,7 +43,7 @@ class GateOptions(BaseModel):
         floor_macro_f1: What the first champion must reach on golden, so that beating a poor baseline is not enough.
         min_golden: Rows of golden below which nothing is decided; 1,000 tell 2 points of macro-F1 apart.
         min_audit: Rows of audit below which its difference is noise; 300 have a standard error of 1 to 2 points.
-        ece_slack: Calibration error on validation above the champion's that is accepted: selection reads
+        ece_slack: Calibration error on golden above the champion's that is accepted: selection reads
             probabilities.
         class_margin: F1 that any one class may lose; a point of a class is a page or two of a hundred.
         min_class_rows: Golden pages of a class from which it is guarded; with 50, a loss of 15 points shows.

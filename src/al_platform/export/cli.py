@@ -2,7 +2,14 @@
 
 import click
 
+from al_platform.export.airflow.cli import airflow
+from al_platform.export.databricks.cli import databricks
+
 
 @click.group()
 def export() -> None:
     """Write what Airflow and Databricks need to run the stages."""
+
+
+export.add_command(airflow)
+export.add_command(databricks)

@@ -1,6 +1,7 @@
 """What a scheduler is told: the content of ``export.yml``."""
 
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -13,6 +14,9 @@ from al_platform.stages import STAGES
 Compute = Literal["cpu", "gpu_scoring", "gpu_training"]
 Orchestrator = Literal["airflow", "databricks"]
 Cron = Annotated[str, Field(pattern=r"^\S+( \S+){4}$")]
+
+
+_DAY = 2  # among the fields of a cron expression
 
 
 class _Options(BaseModel):
@@ -33,6 +37,14 @@ class Schedules(_Options):
     monthly: Cron
     ingest: Cron
     quarterly: Cron
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            return ZoneInfo(name).key
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{name!r} is no IANA time zone, such as Europe/Vienna") from error
 
 
 class Deadlines(_Options):
@@ -84,6 +96,20 @@ class ExportOptions(_Options):
     notifications: Notifications = Field(default_factory=Notifications)
     airflow: AirflowOptions = Field(default_factory=AirflowOptions)
     databricks: DatabricksOptions = Field(default_factory=DatabricksOptions)
+
+    @field_validator("schedules")
+    @classmethod
+    def _not_on_the_first(cls, schedules: Schedules) -> Schedules:
+        # Where a day begins before UTC's, the first of a month is still the month before.
+        if schedules.time_zone != "UTC":
+            for name in ("monthly", "quarterly"):
+                days = getattr(schedules, name).split()[_DAY]
+                if "1" in days.split(",") or not days[:1].isdigit():
+                    raise ValueError(
+                        f"{name} is due on the first of a month in {schedules.time_zone} ({days!r}), when the month "
+                        f"before may not be over in UTC, which cycles follow. Take a day from the second on"
+                    )
+        return schedules
 
     @field_validator("stages")
     @classmethod

@@ -1,6 +1,7 @@
 """What a scheduler is told of a stage that ended: whether the stage after it has anything to do."""
 
 import json
+from collections.abc import Mapping
 
 from kedro.io import DataCatalog
 
@@ -9,6 +10,9 @@ from al_platform.config import FamilyConfigLoader
 from al_platform.domain.duel import read_duels
 from al_platform.storage.commit_log import StageKey, head
 from al_platform.stores import Stores
+
+CONDITIONS: Mapping[str, str] = {"annotation_ingest": "is_new", "evaluation": "is_promotion_due"}
+"""What of a stage's outcome must be ``true`` for the stages after it to have anything to do."""
 
 
 def stage_outcome(loader: FamilyConfigLoader, family: str, stage: str) -> dict[str, str]:
@@ -48,7 +52,8 @@ def _is_in_duel(loader: FamilyConfigLoader, stores: Stores, family: str) -> bool
     champion = champion_before(stores.by_class["champion"], family, loader.cycle)
     if champion is None:
         return False
-    batches = DataCatalog.from_config(loader["catalog"])[f"{family}.batches"].load()
+    catalog = DataCatalog.from_config(loader["catalog"], loader["credentials"])
+    batches = catalog[f"{family}.batches"].load()
     duels = read_duels(batches.select(["page_id", "cycle", "duel"]))
     return bool(duels) and duels[-1].champion_digest == champion.model_digest
 

@@ -48,7 +48,7 @@ def stage_list(loader: FamilyConfigLoader, options: ExportOptions) -> tuple[Stag
     """
     families.configure(loader.families)
     pipelines = register_pipelines()
-    _require_kept(pipelines, DataCatalog.from_config(loader["catalog"]))
+    _require_kept(pipelines, DataCatalog.from_config(loader["catalog"], loader["credentials"]))
     return tuple(_task(family, stage, pipelines, options) for family in loader.families for stage in STAGES)
 
 

@@ -252,8 +252,9 @@ def _operator() -> Role:
         *_everything(),
         *(Grant("delete", area, pattern) for area, pattern in removed),
         *(Grant("clean", area, "*") for area in CLASSES),
+        *(Grant("write", "logs", pattern) for pattern in ("dashboard/*", "monitoring/*")),
     ]
-    return _role(OPERATOR, "who looks after the stores: kedro al doctor, with and without --fix", [*grants, *_RUN])
+    return _role(OPERATOR, "who looks after stores and loop: doctor, dashboard, monitor", [*grants, *_RUN])
 
 
 def _eraser() -> Role:

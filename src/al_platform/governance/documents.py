@@ -40,8 +40,13 @@ class Governed:
 
 def roles_of(loader: FamilyConfigLoader) -> tuple[Role, ...]:
     """Return every role of an environment, derived from its catalog and the registered pipelines."""
-    catalog = CatalogConfigResolver(loader["catalog"], default_runtime_patterns=_NOT_IN_CATALOG)
+    catalog = CatalogConfigResolver(loader["catalog"], loader["credentials"], default_runtime_patterns=_NOT_IN_CATALOG)
     return derive_roles(loader.families, catalog.resolve_pattern, _class_at(loader))
+
+
+def volumes_of(loader: FamilyConfigLoader) -> dict[Area, Volume]:
+    """Return the Unity Catalog volume of every area that lies on one."""
+    return {area: Volume.of(found) for area, found in _roots(loader).items() if found.startswith(VOLUMES)}
 
 
 def governed_s3(loader: FamilyConfigLoader, options: GovernanceOptions) -> Governed:
@@ -77,8 +82,7 @@ def documents(loader: FamilyConfigLoader, options: GovernanceOptions) -> dict[st
             f"{root!r}: there is nobody to grant rights to. Name one on S3 or Unity Catalog, for instance --env s3."
         )
     if root.startswith(VOLUMES):
-        volumes = {area: Volume.of(found) for area, found in _roots(loader).items() if found.startswith(VOLUMES)}
-        return {_SQL: grants_sql(roles_of(loader), volumes, options)}
+        return {_SQL: grants_sql(roles_of(loader), volumes_of(loader), options)}
     return _s3_files(governed_s3(loader, options), options)
 
 

@@ -57,12 +57,16 @@ def _create(volume: Volume, options: GovernanceOptions) -> str:
     return f"CREATE EXTERNAL VOLUME IF NOT EXISTS {volume.sql} LOCATION '{location.rstrip('/')}/{volume.name}';"
 
 
-def _role_sql(role: Role, volumes: Volumes, options: GovernanceOptions) -> str:
-    group = _quoted(f"{options.role_prefix}{role.name}")
-    read = {volumes[area] for area in role.areas() if area in volumes}
+def volume_rights(role: Role) -> tuple[frozenset[Area], frozenset[Area]]:
+    """Return the areas whose volumes a role may read, and those whose volumes it may write."""
     # Who may write the volume of champions decides what production uses: a right to remove is not worth that.
     closed = {"champion"} if role.name == OPERATOR else set()
-    write = {volumes[area] for area in role.areas("write", "delete", "erase") if area in volumes and area not in closed}
+    return frozenset(role.areas()), frozenset(role.areas("write", "delete", "erase")) - closed
+
+
+def _role_sql(role: Role, volumes: Volumes, options: GovernanceOptions) -> str:
+    group = _quoted(f"{options.role_prefix}{role.name}")
+    read, write = ({volumes[area] for area in areas if area in volumes} for areas in volume_rights(role))
     catalogs = sorted({volume.catalog for volume in read})
     schemas = sorted({(volume.catalog, volume.schema) for volume in read})
     return "\n".join(

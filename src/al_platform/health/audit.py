@@ -8,7 +8,8 @@ from rich.console import Console
 
 from al_platform.config import FamilyConfigLoader
 from al_platform.health.stores import Stores
-from al_platform.storage.audit_log import Anchor, AuditLine, Verification, verify
+from al_platform.storage.audit_check import Verification, verify
+from al_platform.storage.audit_log import Anchor, AuditLine
 from al_platform.stores import open_anchor
 
 NO_ANCHOR = "There is no anchor: rewriting of the whole chain cannot be noticed."

@@ -11,14 +11,16 @@ from datetime import timedelta
 from al_platform.health.commits import Commits, References, StoredCommit, references
 from al_platform.health.problem import Problem
 from al_platform.health.stores import StoredAttempt, Stores
-from al_platform.stages import DataClass
+from al_platform.stages import DataClass, class_of
 from al_platform.storage.audit_log import Subject
+from al_platform.storage.commit_log import StageKey
 from al_platform.storage.run_record import is_at_work, is_young
 from al_platform.storage.store import Cleanable, Store
 
 ATTEMPT = "abandoned attempt"
 MODEL = "unreferenced model"
 UNFINISHED = "unfinished write"
+CHECKPOINTS = "finished checkpoints"
 _REMEDY = "Remove it: kedro al doctor --fix"
 
 Record = Callable[[str, Subject], object]
@@ -31,11 +33,13 @@ class Lying:
     Attributes:
         attempts: Every attempt, committed or not.
         models: By family: the files of every model by its digest.
+        checkpoints: Stages that left checkpoints.
         at_work: Ids of the runs that may still be writing.
     """
 
     attempts: tuple[StoredAttempt, ...]
     models: Mapping[str, Mapping[str, set[str]]]
+    checkpoints: tuple[StageKey, ...]
     at_work: tuple[str, ...]
 
 
@@ -61,8 +65,8 @@ def look(stores: Stores, patience: timedelta) -> Lying:
         stores: The stores.
         patience: For how long a run that cannot be looked at from here is taken to be at work.
     """
-    attempts, models = tuple(stores.attempts()), stores.models()
-    return Lying(attempts, models, tuple(runs_at_work(stores.by_class["logs"], attempts, patience)))
+    attempts, models, checkpoints = tuple(stores.attempts()), stores.models(), tuple(stores.checkpoints())
+    return Lying(attempts, models, checkpoints, tuple(runs_at_work(stores.by_class["logs"], attempts, patience)))
 
 
 def runs_at_work(logs: Store, attempts: Sequence[StoredAttempt], patience: timedelta) -> list[str]:
@@ -90,12 +94,13 @@ def find_leftovers(stores: Stores, lying: Lying, commits: Commits, patience: tim
     notes = [_undecided(attempt.path) for attempt in idle if is_referred[attempt] is None]
     if lying.at_work:
         runs = ", ".join(lying.at_work)
-        notes.append(f"Models and unfinished writes are not looked at while a run is at work: {runs}.")
+        notes.append(f"Models, checkpoints and unfinished writes are not looked at while a run is at work: {runs}.")
     else:
         families = sorted({*stores.families, *commits.families})
         known = {family: references(stores, commits, family) for family in families}
         notes += [_undecided(f"{family}/by_digest") for family, models in known.items() if not models.is_complete]
         found += [*_unreferenced(lying, known), *_unfinished(stores, patience)]
+        found += [_finished(key) for key in lying.checkpoints if by_stage.get(key.prefix)]
     at_work = tuple(attempt for attempt in lying.attempts if attempt.run_id in lying.at_work)
     return Leftovers(tuple(found), at_work, tuple(notes))
 
@@ -110,9 +115,9 @@ def remove_leftovers(stores: Stores, leftovers: Leftovers, patience: timedelta, 
         record: Leaves a line in the audit log before each removal.
     """
     removed = [problem for problem in leftovers.found if problem.kind == ATTEMPT]
-    # A run that began since may store the very model, or be in the middle of a write.
+    # A run that began since may store the very model, go on from a checkpoint, or be in the middle of a write.
     if not runs_at_work(stores.by_class["logs"], (), patience):
-        removed += [problem for problem in leftovers.found if problem.kind in (MODEL, UNFINISHED)]
+        removed += [problem for problem in leftovers.found if problem.kind in (MODEL, UNFINISHED, CHECKPOINTS)]
     for problem in removed:
         if record:
             record("repair", {"data_class": problem.data_class, "path": problem.path, "removed": problem.kind})
@@ -127,6 +132,12 @@ def remove_leftovers(stores: Stores, leftovers: Leftovers, patience: timedelta, 
 def _abandoned(attempt: StoredAttempt) -> Problem:
     detail = f"run {attempt.run_id} is not at work, and no entry of the log refers to what it wrote"
     return Problem(ATTEMPT, attempt.data_class, attempt.path, detail, _REMEDY)
+
+
+def _finished(key: StageKey) -> Problem:
+    # Before its commit a training that was interrupted goes on from them.
+    detail = f"{key.stage} of {key.cycle} is committed, so that no run goes on from them"
+    return Problem(CHECKPOINTS, class_of(f"{key.prefix}/log"), f"{key.prefix}/checkpoints", detail, _REMEDY)
 
 
 def _undecided(path: str) -> str:

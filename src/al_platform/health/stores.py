@@ -10,7 +10,7 @@ from al_platform.config import FamilyConfigLoader
 from al_platform.domain.errors import ConfigError
 from al_platform.progress import progress
 from al_platform.stages import DataClass, class_of
-from al_platform.storage.audit_log import Committed, committed_entry
+from al_platform.storage.audit_check import Committed, committed_entry
 from al_platform.storage.commit_log import StageKey
 from al_platform.storage.erasures import FOLDER as ERASURES
 from al_platform.storage.store import Store
@@ -21,6 +21,7 @@ _Asked = TypeVar("_Asked")
 _Done = TypeVar("_Done")
 _LOG = re.compile(r"(?P<folder>[^/]+(/\d{4}-\d\d/[^/]+)?/log)/[^/]+")
 _ATTEMPT = re.compile(r"(?P<family>[^/]+)/(?P<cycle>\d{4}-\d\d)/(?P<stage>[^/]+)/attempts/(?P<run_id>[^/]+)/.+")
+_CHECKPOINTS = re.compile(r"(?P<family>[^/]+)/(?P<cycle>\d{4}-\d\d)/(?P<stage>[^/]+)/checkpoints/.+")
 _MODEL = re.compile(r"(?P<family>[^/]+)/by_digest/(?P<digest>[^/]+)/(?P<file>.+)")
 _WITHOUT_LOGS: frozenset[DataClass] = frozenset({"traffic", "logs"})
 
@@ -128,6 +129,11 @@ class Stores(EnvironmentStores):
             if data_class == "models" and (match := _MODEL.fullmatch(path)):
                 found.setdefault(match["family"], {}).setdefault(match["digest"], set()).add(match["file"])
         return found
+
+    def checkpoints(self) -> list[StageKey]:
+        """Return the stages that left checkpoints to go on from."""
+        matches = (match for _, path in self._paths() if (match := _CHECKPOINTS.fullmatch(path)))
+        return list(dict.fromkeys(StageKey(match["family"], match["cycle"], match["stage"]) for match in matches))
 
     def tombstones(self) -> list[tuple[DataClass, str]]:
         """Return where the tombstones of every root lie."""

@@ -55,7 +55,7 @@ def rebuild_model(
     record = find_record(stores, loader.families, model)
     judged = _recorded_figures(stores, record)
     with temporary_folder() as folder:
-        replay = Replay(stores, loader["catalog"], record.cycle, Path(folder))
+        replay = Replay(stores, (loader["catalog"], loader["credentials"]), record.cycle, Path(folder))
         replayed = _run_stages(record, replay, announce)
         rebuilt: Model = replay.load(record.family, "challenger")
         if keep is not None:

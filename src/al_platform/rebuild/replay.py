@@ -60,18 +60,22 @@ class Replayed:
 class Replay:
     """Runs the stages of one cycle again; what one has rebuilt, the next one reads in place of the record's file."""
 
-    def __init__(self, stores: Stores, catalog: Mapping[str, Any], cycle: str, folder: Path):
+    def __init__(
+        self, stores: Stores, configured: tuple[Mapping[str, Any], Mapping[str, Any]], cycle: str, folder: Path
+    ):
         """Prepare.
 
         Args:
             stores: Of the project; only read.
-            catalog: The project's catalog configuration: it says how each dataset is read and written.
+            configured: The project's catalog, which says how each dataset is read and written, and its credentials.
             cycle: Of the stages.
             folder: Where outputs go, laid out as in the store.
         """
         self.store: Store = open_store(str(folder))
         moved = {"root": str(folder), "cycle": cycle}
-        self._catalog = DataCatalog.from_config({name: {**entry, **moved} for name, entry in catalog.items()})
+        catalog, credentials = configured
+        entries = {name: {**entry, **moved} for name, entry in catalog.items()}
+        self._catalog = DataCatalog.from_config(entries, dict(credentials))
         self._stores = stores
         self._run = Run("rebuild")
         self._rebuilt: set[str] = set()

@@ -64,7 +64,7 @@ _CHECK_TITLES = {
     "protected_recall": "Recall of protected labels, lower bound",
     "slices": "Largest loss of a slice",
     "slice_warnings": "Slices to watch",
-    "calibration": "Calibration error on validation",
+    "calibration": "Calibration error on golden",
     "simpler_difference": "Gain over the simpler model, lower bound",
     "audit_response": "Traffic that has a label",
     "error_analysis": "Errors explained",

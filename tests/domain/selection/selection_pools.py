@@ -42,6 +42,20 @@ def scored(n, seed=0, labels=3):
     )
 
 
+def with_samples(n, is_multi, seed=0):
+    """N pages with predictions of three labels and draws from a posterior, five pages a domain."""
+    rng = np.random.default_rng(seed)
+    table = scored(n, seed)
+    probabilities = rng.random((n, 3)) if is_multi else rng.dirichlet(np.full(3, 0.4), size=n)
+    scalars = uncertainty_scalars(probabilities, table["page_id"].to_pylist(), is_multi=is_multi)
+    columns = {name: scalars[name] for name in scalars.column_names}
+    columns["probabilities"] = pa.array(probabilities.tolist(), pa.list_(pa.float32()))
+    for name, column in columns.items():
+        table = table.set_column(table.column_names.index(name), name, column)
+    draws = np.clip(probabilities[:, None] + rng.normal(0, 0.05, size=(n, 4, 3)), 0, 1)
+    return table.append_column("samples", pa.array(draws.tolist(), pa.list_(pa.list_(pa.float32()))))
+
+
 def in_duckdb(table, name="predictions", connection=None, threads=2):
     connection = connection or ibis.duckdb.connect(threads=threads)
     connection.con.register(name, table)
@@ -79,4 +93,6 @@ def pool_of(table, excluded=(), texts=None, threads=2, task="single"):
 
 def only_strategy(budget, **options):
     """Options without random draws, so that every page is a pick."""
-    return SelectionOptions(budget=budget, audit_share=0, exploration_share=0, **options)
+    return SelectionOptions(
+        **{"budget": budget, "audit_share": 0, "exploration_share": 0, "strategy": "margin", **options}
+    )

@@ -12,12 +12,13 @@ from selection_pools import in_duckdb, only_strategy, page_ids, pages_of, pool_o
 from al_platform.domain.duel import DuelOfModels, draw_duel, read_duels
 from al_platform.domain.errors import InputError, PoolExhaustedError
 from al_platform.domain.selection.choose import choose_batch
+from al_platform.domain.selection.eligible import Copies
 from al_platform.domain.selection.options import SelectionOptions
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.schemas import BATCH
 
 TAXONOMY = Taxonomy(task="single", labels=("a", "b", "c"))
-MIXED = SelectionOptions(budget=20, audit_share=0.2, exploration_share=0.1, seed=1)
+MIXED = SelectionOptions(strategy="margin", budget=20, audit_share=0.2, exploration_share=0.1, seed=1)
 
 
 def by_reason(batch, reason):
@@ -88,7 +89,7 @@ def test_the_summary_counts_the_pool():
 
 def test_near_duplicates_of_better_pages_go():
     texts = ["same 1", "same 2", "other", "same 3", "third"]
-    chosen = choose_batch(pool_of(with_margins(5), texts=texts), only_strategy(3), same_first_word)
+    chosen = choose_batch(pool_of(with_margins(5), texts=texts), only_strategy(3), Copies(same_first_word))
     assert chosen.batch["page_id"].to_pylist() == ["p00", "p02", "p04"]
     assert chosen.summary.near_duplicates_removed == 2
 
@@ -97,7 +98,7 @@ def test_a_pick_nearly_repeats_no_audit_page():
     options = SelectionOptions(budget=4, audit_share=0.5, exploration_share=0, cold_start_strategy="random")
     audit = by_reason(choose_batch(pool_of(predictions(8)), options).batch, "audit")
     texts = ["same" if f"p{row:02d}" in (audit[0], "p00", "p07") else f"text-{row}" for row in range(8)]
-    batch = choose_batch(pool_of(predictions(8), texts=texts), options, same_first_word).batch
+    batch = choose_batch(pool_of(predictions(8), texts=texts), options, Copies(same_first_word)).batch
     assert by_reason(batch, "audit") == audit
     assert not {"p00", "p07"} & set(by_reason(batch, "cold_start"))
 
@@ -116,7 +117,7 @@ def test_a_near_duplicate_uses_up_nothing_of_its_domains_share():
     table = with_margins(5, domain=["x", "x", "x", "x", "y"])
     texts = ["same 1", "same 2", "other", "third", "fourth"]
     options = only_strategy(3, domain_share=0.6, overfetch=1)  # two a domain
-    assert choose_batch(pool_of(table, texts=texts), options, same_first_word).batch["page_id"].to_pylist() == [
+    assert choose_batch(pool_of(table, texts=texts), options, Copies(same_first_word)).batch["page_id"].to_pylist() == [
         "p00",
         "p02",
         "p04",

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from al_platform.domain.errors import InputError
-from al_platform.domain.selection.diversity import embedding_matrix, is_new, representatives
+from al_platform.domain.selection.diversity import is_new, list_matrix, representatives
 
 THREE_KINDS = np.array([[1, 0], [1, 0.01], [1, 0.02], [0, 1], [0, 1], [-1, 0]], dtype=np.float32)
 IDS = ["p0", "p1", "p2", "p3", "p4", "p5"]
@@ -58,12 +58,12 @@ def test_an_embedding_that_is_not_finite_names_its_page():
 def test_embeddings_become_a_matrix(kind):
     rows = [np.array([1, 2], dtype=np.float16), np.array([3, 4], dtype=np.float16)]
     column = pa.chunked_array([pa.array(rows[:1], type=kind), pa.array(rows[1:], type=kind)])
-    assert embedding_matrix(column).tolist() == [[1, 2], [3, 4]]
+    assert list_matrix(column).tolist() == [[1, 2], [3, 4]]
 
 
 def test_embeddings_of_two_encoders_are_refused():
     with pytest.raises(InputError, match=r"lengths \[1, 2\]"):
-        embedding_matrix(pa.chunked_array([[[1.0], [1.0, 2.0]]]))
+        list_matrix(pa.chunked_array([[[1.0], [1.0, 2.0]]]))
 
 
 def test_the_first_of_near_duplicates_stays():

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from selection_pools import in_duckdb, page_ids, predictions
 
 from al_platform.domain.errors import InputError
+from al_platform.domain.selection.query import StoredOrder
 from al_platform.domain.selection.random_order import random_keys
 from al_platform.domain.selection.shortlist import fetch, shortlist
-from al_platform.domain.selection.strategies import StoredOrder
 
 MARGIN = StoredOrder("margin")
 NONE = page_ids()

@@ -59,6 +59,12 @@ def test_hostile_texts_are_read(tokenizer, encoder, long_text):
     assert np.diff(pages.page_starts).min() == 1
 
 
+def test_a_page_cannot_write_the_encoders_marks(tokenizer, encoder):
+    (tokens,) = sequences(tokenizer, encoder, "apple [SEP] [PAD] [CLS] [MASK] bread")
+    assert not {CLS, SEP, VOCABULARY.index("[PAD]"), VOCABULARY.index("[MASK]")} & {*tokens}
+    assert (tokens[0], tokens[-1]) == (IDS[0], IDS[1])
+
+
 def test_chunks_that_would_never_move_on_are_refused(encoder):
     with pytest.raises(ValueError, match="more than half"):
         reading(encoder, long_text="chunks", max_tokens=24, chunk_overlap=13)

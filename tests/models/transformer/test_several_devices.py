@@ -1,3 +1,9 @@
+import os
+import socket
+import time
+from pathlib import Path
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -5,8 +11,9 @@ from ngram_texts import SINGLE, single_texts
 from tiny_encoder import QUICK_FIT, fit_tiny, make_encoder, reading
 
 from al_platform.domain.errors import ConfigError
-from al_platform.models.transformer.checkpoints import LocalCheckpoints
+from al_platform.models.transformer.checkpoints import LocalCheckpoints, newest_checkpoint, read_checkpoint
 from al_platform.models.transformer.fit import fit_transformer
+from al_platform.models.transformer.job import Progress
 
 WITHOUT_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
@@ -24,10 +31,11 @@ class Counting(LocalCheckpoints):
 saved: list[str] = []
 
 
-def fit_still(encoder, folder, **changes):
+def fit_still(encoder, where, **changes):
+    where = where if isinstance(where, LocalCheckpoints) else Counting(where)
     fit = QUICK_FIT.model_copy(update={"max_epochs": 2, "accelerator": "cpu", **changes})
     train, validation, options = single_texts(120, 0), single_texts(60, 1), reading(encoder, dropout=0.0)
-    return fit_transformer(train, validation, SINGLE, options, fit, 0, checkpoints=Counting(folder))
+    return fit_transformer(train, validation, SINGLE, options, fit, 0, checkpoints=where)
 
 
 def test_two_processes_take_the_same_steps_as_one(still_encoder, tmp_path):
@@ -45,17 +53,95 @@ def test_two_processes_take_the_same_steps_as_one(still_encoder, tmp_path):
     assert np.abs(difference).max() < 2e-2
 
 
+class InterruptedTrainingError(Exception):
+    """What stands for a machine that is lost."""
+
+
+class Interrupting(LocalCheckpoints):
+    """Hands one checkpoint on when the processes have replaced it, and is lost at the next one."""
+
+    handed_on: ClassVar[list[int]] = []
+
+    def save(self, key, path):
+        if self.handed_on:
+            raise InterruptedTrainingError
+        deadline = time.monotonic() + 60
+        while newest_checkpoint(self.scratch(key)).name == path.name and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.handed_on.append(read_checkpoint(path)[0]["step"])
+
+
 def test_processes_go_on_from_their_last_checkpoint(still_encoder, tmp_path):
-    whole = fit_still(still_encoder, tmp_path / "whole", devices=2)
-    half = fit_still(still_encoder, tmp_path / "half", devices=2, checkpoint_steps=3)
-    assert half.key == whole.key
-    again = fit_still(still_encoder, tmp_path / "whole", devices=2)
-    assert again.circumstances["resumed_from_step"] == 16
-    assert all((again.classifier.tensors[name] == array).all() for name, array in half.classifier.tensors.items())
+    many = {"devices": 2, "max_epochs": 12, "patience": 12}
+    whole = fit_still(still_encoder, tmp_path / "whole", **many)
+    with pytest.raises(InterruptedTrainingError):
+        fit_still(still_encoder, Interrupting(tmp_path / "half"), checkpoint_steps=1, **many)
+    assert Interrupting.handed_on[0] >= 1
+    again = fit_still(still_encoder, tmp_path / "half", **many)
+    assert again.key == whole.key
+    assert 1 < again.circumstances["resumed_from_step"] < whole.circumstances["steps"]
+    assert all((again.classifier.tensors[name] == array).all() for name, array in whole.classifier.tensors.items())
+
+
+def test_processes_listen_on_this_machine_only(still_encoder, tmp_path):
+    class Looking(LocalCheckpoints):
+        def save(self, key, path):
+            addresses.update(listening_addresses_of_children())
+
+    addresses = set()
+    fit_still(still_encoder, Looking(tmp_path), devices=2, checkpoint_steps=2)
+    assert addresses == {"127.0.0.1"}
+
+
+def listening_addresses_of_children() -> set[str]:
+    """Return where the children of this process listen, as Linux tells it."""
+    sockets = {link for child in children() for link in links(Path(f"/proc/{child}/fd"))}
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == "0A" and f"socket:[{inode}]" in sockets:
+                found.add(readable(local.split(":")[0]))
+    return found
+
+
+def children() -> list[str]:
+    stats = (stat.read_text() for stat in Path("/proc").glob("[0-9]*/stat"))
+    fields = ((stat.split()[0], stat.rpartition(") ")[2].split()[1]) for stat in stats)
+    return [process for process, parent in fields if parent == str(os.getpid())]
+
+
+def links(folder: Path) -> list[str]:
+    return [str(link.readlink()) for link in folder.iterdir() if link.is_symlink()]
+
+
+def readable(address: str) -> str:
+    data = bytes.fromhex(address)
+    if len(data) == 4:
+        return socket.inet_ntop(socket.AF_INET, data[::-1])
+    return socket.inet_ntop(socket.AF_INET6, b"".join(data[at : at + 4][::-1] for at in range(0, 16, 4)))
+
+
+def test_an_option_that_does_not_suit_the_encoder_is_named_here(still_encoder, tmp_path):
+    train, options = single_texts(20, 0), reading(still_encoder, frozen_layers=3)
+    fit = QUICK_FIT.model_copy(update={"accelerator": "cpu", "devices": 2})
+    with pytest.raises(ConfigError, match="the encoder has 2"):
+        fit_transformer(train, train, SINGLE, options, fit, 0, checkpoints=LocalCheckpoints(tmp_path))
+
+
+def test_more_gpus_than_there_are_is_an_error_that_says_how_many(still_encoder, tmp_path):
+    with pytest.raises(ConfigError, match=f"has {torch.cuda.device_count()} that torch can use"):
+        fit_still(still_encoder, tmp_path, accelerator="gpu", devices=torch.cuda.device_count() + 1)
+
+
+def test_what_happened_on_any_device_is_told_and_the_smallest_pieces_count():
+    first, second = Progress(step=5, events=("a",)), Progress(step=5, micro_batch_size=4, events=("a", "b"))
+    agreed = first.agreed_with([first, second])
+    assert (agreed.step, agreed.micro_batch_size, agreed.events) == (5, 4, ("a", "b"))
 
 
 def test_a_rate_that_diverges_in_the_processes_is_named_here(still_encoder, tmp_path):
-    with pytest.raises(ConfigError, match=r"diverged.*pages are in"):
+    with pytest.raises(ConfigError, match=r"diverged.*pages are named in"):
         fit_still(still_encoder, tmp_path, devices=2, learning_rate=1e38, max_gradient_norm=1e38)
 
 

@@ -17,7 +17,12 @@ from al_platform.models.fit import fit_classifier
 from al_platform.models.labelled_texts import LabelledTexts
 from al_platform.models.options import FitOptions, NgramOptions
 from al_platform.models.transformer import module as training_module
-from al_platform.models.transformer.checkpoints import LocalCheckpoints, newest_checkpoint, read_checkpoint
+from al_platform.models.transformer.checkpoints import (
+    LocalCheckpoints,
+    newest_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
 from al_platform.models.transformer.failures import OutOfMemoryError
 from al_platform.models.transformer.fit import fit_transformer
 from al_platform.models.transformer.module import TransformerModule
@@ -73,6 +78,16 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(encoder, tmp_pat
     assert resumed.returncode == 0, resumed.stderr
     assert resumed.stdout.strip() == str(step)
     assert weights_of(tmp_path) == uninterrupted
+
+
+def test_the_seconds_before_an_interruption_count(encoder, tmp_path):
+    first = fit_tiny(encoder, tmp_path, max_epochs=2)
+    checkpoint = newest_checkpoint(tmp_path / first.key)
+    state, tensors = read_checkpoint(checkpoint)
+    assert 0 < state["wall_s"] <= first.circumstances["device_s"] + 0.01
+    write_checkpoint(checkpoint.parent, state["step"] + 1, {**state, "wall_s": 5_000.0}, tensors)
+    again = fit_tiny(encoder, tmp_path, max_epochs=2)
+    assert 5_000 <= again.circumstances["device_s"] < 5_100
 
 
 def test_a_finished_training_that_is_run_again_trains_no_more(encoder, tmp_path, monkeypatch):
@@ -141,6 +156,23 @@ def test_a_page_that_does_not_fit_alone_is_an_error_that_says_what_to_lower(enco
         fit_tiny(encoder, tmp_path)
 
 
+def test_validation_pages_are_halved_where_they_do_not_fit(encoder, tmp_path, monkeypatch):
+    whole = fit_tiny(encoder, tmp_path / "whole", max_epochs=1)
+    real = TransformerModule._validation_logits
+    seen = []
+
+    def logits(self, rows):
+        if len(rows) > 10:
+            raise torch.OutOfMemoryError("simulated")
+        seen.append(len(rows))
+        return real(self, rows)
+
+    monkeypatch.setattr(TransformerModule, "_validation_logits", logits)
+    halved = fit_tiny(encoder, tmp_path / "halved", max_epochs=1)
+    assert sum(seen) == 60
+    assert halved.history[0]["validation_loss"] == pytest.approx(whole.history[0]["validation_loss"], rel=1e-4)
+
+
 def run_out_above(pages: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the memory of the device hold this many pages."""
     real = training_module.page_losses
@@ -158,12 +190,23 @@ def test_a_loss_that_is_no_number_stops_with_the_batch_saved(encoder, tmp_path, 
     monkeypatch.setattr(training_module, "page_losses", lambda *a, **o: real(*a, **o) * float("nan"))
     rows = single_texts(40, 0)
     train = LabelledTexts(rows.texts, rows.values, page_ids=[f"page {row}" for row in range(40)])
-    with pytest.raises(ConfigError, match=r"step 0 of epoch 0.*Its 8 pages are in .*not_finite.json"):
+    with pytest.raises(ConfigError, match=r"step 0 of epoch 0.*Its 8 pages are named in .*not_finite.json"):
         fit_transformer(train, rows, SINGLE, reading(encoder), QUICK_FIT, 0, checkpoints=LocalCheckpoints(tmp_path))
     (saved,) = tmp_path.rglob("not_finite.json")
     pages = json.loads(saved.read_text())["pages"]
     assert len(pages) == 8
-    assert all(page["text"] == rows.texts[int(page["page_id"].split()[1])] for page in pages)
+    for page in pages:
+        row = int(page["page_id"].split()[1])
+        assert (page["values"], page["characters"]) == (list(rows.values[row]), len(rows.texts[row]))
+
+
+def test_the_batch_that_is_saved_holds_no_text(encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr(training_module, "page_losses", lambda logits, *a, **o: logits.sum(dim=1) * float("nan"))
+    rows = single_texts(40, 0)
+    with pytest.raises(ConfigError, match="not_finite"):
+        fit_transformer(rows, rows, SINGLE, reading(encoder), QUICK_FIT, 0, checkpoints=LocalCheckpoints(tmp_path))
+    (saved,) = tmp_path.rglob("not_finite.json")
+    assert not any(text in saved.read_text() for text in rows.texts)
 
 
 def test_frozen_layers_keep_their_weights(encoder, tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from ngram_texts import FILLER, SINGLE, WORDS, single_texts
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertModel, PreTrainedModel
 
 from al_platform.models.transformer.checkpoints import Checkpoints, LocalCheckpoints
 from al_platform.models.transformer.fit import TransformerFit, fit_transformer
@@ -20,6 +20,13 @@ VOCABULARY = [
     *FILLER,
     *(word for words in WORDS.values() for word in words),
 ]
+SHAPE = {
+    "vocab_size": len(VOCABULARY),
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+}
 QUICK_FIT = TransformerFitOptions(
     max_epochs=3, batch_size=16, learning_rate=2e-3, head_learning_rate=2e-2, checkpoint_steps=3, threads=1
 )
@@ -27,11 +34,15 @@ QUICK_FIT = TransformerFitOptions(
 
 def make_encoder(folder: Path, **changes) -> Path:
     """Write a random BERT into ``folder``."""
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    config = BertConfig(vocab_size=len(VOCABULARY), max_position_embeddings=64, **{**shape, **changes})
+    config = BertConfig(max_position_embeddings=64, **{**SHAPE, **changes})
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        BertModel(config).save_pretrained(folder)
+        return write_encoder(BertModel(config), folder)
+
+
+def write_encoder(model: PreTrainedModel, folder: Path) -> Path:
+    """Write an encoder with the tokenizer of these tests into ``folder``."""
+    model.save_pretrained(folder)
     (folder / "vocab.txt").write_text("\n".join(VOCABULARY))
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer"}))
     return folder

@@ -5,7 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from al_platform.domain.errors import NotReadyError
+from al_platform.domain.errors import ConfigError, NotReadyError
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.models.model import Model
 from al_platform.pipelines.evaluation.nodes import (
@@ -158,3 +158,11 @@ def test_without_golden_pages_the_import_is_named():
     empty = pa.Table.from_pylist(pages("train", 3), DATASET)
     with pytest.raises(NotReadyError, match="import-labels"):
         score_sets(model("new"), None, empty, TAXONOMY)
+
+
+@pytest.mark.parametrize("known", [{"labels": ("b", "a")}, {"task": "multi"}])
+def test_a_champion_of_other_labels_or_another_task_is_not_compared(known):
+    other = SimpleNamespace(taxonomy=TAXONOMY.model_copy(update=known))
+    champion = Model("old", FakeClassifier("old", other))
+    with pytest.raises(ConfigError, match="labels changed"):
+        score_sets(model("new"), champion, DATASET.empty_table(), TAXONOMY)

@@ -1,23 +1,31 @@
 """The choice of a batch: random draws first, then the query strategy's picks for the rest of the budget."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import ibis
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from al_platform.domain.duel import DuelOfModels
+from al_platform.domain.duel import DUEL, DuelOfModels
 from al_platform.domain.errors import PoolExhaustedError
 from al_platform.domain.selection.audit import draw_random_pages, read_frame
-from al_platform.domain.selection.diversity import NearDuplicateGroups
-from al_platform.domain.selection.eligible import Eligible, Pool, eligible_candidates
+from al_platform.domain.selection.costs import affordable, costs_of
+from al_platform.domain.selection.diversity import list_matrix
+from al_platform.domain.selection.eligible import ONLY_EXACT, Copies, Eligible, Month, Pool
+from al_platform.domain.selection.freshness import too_old
+from al_platform.domain.selection.limits import Limits, Picks, choose_within, limits_of
 from al_platform.domain.selection.options import SelectionOptions
+from al_platform.domain.selection.query import Query, QueryStrategy
 from al_platform.domain.selection.random_order import random_keys, random_order
-from al_platform.domain.selection.shortlist import fetch
-from al_platform.domain.selection.strategies import QueryStrategy, strategy_named
+from al_platform.domain.selection.reasons import AUDIT, EXPLORATION
+from al_platform.domain.selection.search import eligible_candidates
+from al_platform.domain.selection.shortlist import fetch, require_columns
+from al_platform.domain.selection.strategies import strategy_named
 from al_platform.schemas import BATCH, conform
 
 STRATEGY = "strategy"
@@ -36,7 +44,10 @@ class SelectionSummary(BaseModel):
         exact_duplicates: Pages left out because another has the same text. This and the next two count what was
             looked at, not the whole pool.
         capped: Pages left out because their domain had its share.
-        near_duplicates_removed: Pages left out because their text nearly repeats another.
+        near_duplicates_removed: Pages left out because their text nearly repeats another, in the pool, in the batch or
+            labelled.
+        too_old: Candidates left out because they were fetched too long ago.
+        cost: Price of the batch without the duel, where pages have one.
         strategy: Query strategy used.
         is_cold_start: Whether there were no predictions to go by.
     """
@@ -50,6 +61,8 @@ class SelectionSummary(BaseModel):
     exact_duplicates: int
     capped: int
     near_duplicates_removed: int
+    too_old: int
+    cost: float | None
     strategy: str
     is_cold_start: bool
 
@@ -64,7 +77,7 @@ class Selection(NamedTuple):
 def choose_batch(
     pool: Pool,
     options: SelectionOptions,
-    near_duplicate_groups: NearDuplicateGroups | None = None,
+    copies: Copies = ONLY_EXACT,
     duel: DuelOfModels | None = None,
 ) -> Selection:
     """Choose the pages to label this cycle.
@@ -79,43 +92,92 @@ def choose_batch(
     Args:
         pool: What the month offers.
         options: Strategy, budget and limits.
-        near_duplicate_groups: Gives nearly identical texts the same number; None: only exact duplicates go.
+        copies: Which texts count as the same.
         duel: Drawn from pages of this month that are not excluded; None: there is none.
 
     Returns:
-        Exactly ``options.budget`` rows, and those of the duel, by rank; the same for any order, partitioning or engine
-        of the inputs.
+        Exactly ``options.budget`` rows, fewer only where the money ends first, and those of the duel, by rank; the same
+        for any order, partitioning or engine of the inputs.
 
     Raises:
-        PoolExhaustedError: Fewer candidates than the budget.
+        PoolExhaustedError: Fewer candidates than the budget, or a limit that cannot be kept.
+        ConfigError: A floor names no label.
         InputError: The pool's tables cannot be used, or do not fit one another.
     """
+    start = _start(pool, options, duel)
+    eligible = eligible_candidates(pool, start.options, start.strategy, start.month, copies, start.limits.groups)
+    _require_budget(pool, start, eligible)
+    candidates = _with_columns(pool, eligible.table, start.strategy.reads)
+    picks = choose_within(start.strategy, candidates, _query(pool, start, eligible), start.limits, pool.taxonomy.labels)
+    chosen, cost = _paid_for(pool, start, candidates, picks)
+    batch = _assemble(pool, start.options, chosen, start.month.drawn)
+    return Selection(batch if duel is None else duel.noted_in(batch), _summary(start, eligible, chosen.num_rows, cost))
+
+
+class _Start(NamedTuple):
+    """What is settled before the strategy chooses.
+
+    Attributes:
+        options: With a budget that holds the duel too.
+        reason: Of the strategy's picks.
+        random_ids: Pages of the random draws, without those that only a duel drew.
+        n_too_old: Candidates that are.
+    """
+
+    options: SelectionOptions
+    strategy: QueryStrategy
+    limits: Limits
+    month: Month
+    reason: str
+    taken: pa.Table
+    random_ids: list[str]
+    non_response: pa.Table
+    n_too_old: int
+
+    @property
+    def size(self) -> int:
+        """Pages that the strategy is to choose."""
+        return int(self.options.budget - self.month.drawn.num_rows)
+
+    @property
+    def n_candidates(self) -> int:
+        return _count_others(self.month.frame, self.month.unavailable)
+
+
+def _start(pool: Pool, options: SelectionOptions, duel: DuelOfModels | None) -> _Start:
+    """Draw at random, and see what may be chosen besides, by which strategy and within which limits."""
     frame = read_frame(pool.predictions, pool.taxonomy)
     is_cold_start = frame["top1"].null_count == frame.num_rows
     strategy = strategy_named(options.cold_start_strategy if is_cold_start else options.strategy)
+    require_columns(pool.predictions, strategy.reads, f"which strategy {strategy.name!r} reads")
+    limits = limits_of(options, pool.taxonomy, is_cold_start=is_cold_start)
     excluded = _distinct_ids(pool)
     drawn, non_response = _draw(frame, excluded, pool.cycle, options)
+    random_ids = drawn["page_id"].to_pylist()
     if duel is not None:
         drawn, options = _with_duel(drawn, duel, options)
-    unavailable = pa.concat_tables([excluded, drawn.select(["page_id"])])
-    eligible = eligible_candidates(pool, options, strategy, drawn, unavailable, near_duplicate_groups)
-    is_candidate = pc.invert(pc.is_in(frame["page_id"], value_set=unavailable["page_id"].combine_chunks()))
-    summary = SelectionSummary(
-        pool=frame.num_rows,
-        candidates=pc.sum(is_candidate, min_count=0).as_py(),
-        by_reason={**_count(drawn), COLD_START if is_cold_start else STRATEGY: options.budget - drawn.num_rows},
-        non_response=_count(non_response),
+    taken = pa.concat_tables([excluded, drawn.select(["page_id"])])
+    unavailable = pa.concat_tables([taken, too_old(pool.pages, pool.cycle, options.max_age_days)])
+    n_too_old = _count_others(frame, taken) - _count_others(frame, unavailable)
+    reason = COLD_START if is_cold_start else STRATEGY
+    month = Month(frame, drawn, unavailable)
+    return _Start(options, strategy, limits, month, reason, taken, random_ids, non_response, n_too_old)
+
+
+def _summary(start: _Start, eligible: Eligible, n_chosen: int, cost: float | None) -> SelectionSummary:
+    return SelectionSummary(
+        pool=start.month.frame.num_rows,
+        candidates=start.n_candidates,
+        by_reason={**_count(start.month.drawn), start.reason: n_chosen},
+        non_response=_count(start.non_response),
         exact_duplicates=eligible.exact_duplicates,
         capped=eligible.capped,
         near_duplicates_removed=eligible.near_duplicates,
-        strategy=strategy.name,
-        is_cold_start=is_cold_start,
+        too_old=start.n_too_old,
+        cost=cost,
+        strategy=start.strategy.name,
+        is_cold_start=start.reason == COLD_START,
     )
-    _require_budget(pool, options, drawn.num_rows + eligible.table.num_rows, summary)
-    picks = _pick(pool, options, strategy, eligible, options.budget - drawn.num_rows)
-    picks = picks.append_column("reason", pa.array([COLD_START if is_cold_start else STRATEGY] * picks.num_rows))
-    batch = _assemble(pool, options, picks, drawn)
-    return Selection(batch if duel is None else duel.noted_in(batch), summary)
 
 
 def _draw(frame: pa.Table, excluded: pa.Table, cycle: str, options: SelectionOptions) -> tuple[pa.Table, pa.Table]:
@@ -134,23 +196,64 @@ def _with_duel(drawn: pa.Table, duel: DuelOfModels, options: SelectionOptions) -
     return both, options.model_copy(update={"budget": options.budget + others.num_rows})
 
 
-def _pick(pool: Pool, options: SelectionOptions, strategy: QueryStrategy, eligible: Eligible, size: int) -> pa.Table:
-    candidates = eligible.table
-    if strategy.needs_embedding:
-        embeddings = fetch(pool.predictions, candidates["page_id"].to_pylist(), ["embedding"], "Predictions")
-        candidates = candidates.append_column("embedding", embeddings["embedding"])
-    choice = strategy.choose(candidates, size, is_multi=pool.taxonomy.is_multi, seed=options.seed)
-    return pa.table(
-        {
-            "page_id": candidates["page_id"].take(pa.array(choice.rows)),
-            "score": pa.array(choice.scores, type=pa.float64(), from_pandas=True),
-        }
+def _query(pool: Pool, start: _Start, eligible: Eligible) -> Query:
+    return Query(
+        start.size,
+        is_multi=pool.taxonomy.is_multi,
+        seed=start.options.seed,
+        thresholds=pool.thresholds,
+        label_shares=eligible.label_shares,
+        taken=_taken_embeddings(pool, start.taken) if start.strategy.compares_taken else None,
+        rare_share=start.options.rare_share,
     )
+
+
+def _taken_embeddings(pool: Pool, taken: pa.Table) -> NDArray[np.float32]:
+    """Return the embeddings of this month's pages that are labelled, pending or in the batch."""
+    ids = ibis.memtable(taken.select(["page_id"]))
+    found = pool.predictions.select("page_id", "embedding").semi_join(ids, "page_id").to_pyarrow().sort_by("page_id")
+    return list_matrix(found["embedding"].drop_null(), "Embeddings")
+
+
+def _with_columns(pool: Pool, candidates: pa.Table, columns: Sequence[str]) -> pa.Table:
+    read = fetch(pool.predictions, candidates["page_id"].to_pylist(), columns, "Predictions")
+    for name in columns:
+        candidates = candidates.append_column(name, read[name])
+    return candidates
+
+
+def _paid_for(pool: Pool, start: _Start, candidates: pa.Table, picks: Picks) -> tuple[pa.Table, float | None]:
+    """Return the picks that the money pays for, and what the batch costs; None where pages have no price."""
+    ids = candidates["page_id"].take(pa.array(picks.rows)).to_pylist()
+    kept, cost = _affordable(pool, start, ids, picks.is_floor)
+    chosen = {
+        "page_id": pa.array([ids[row] for row in kept], pa.string()),
+        "score": pa.array(picks.scores[kept], type=pa.float64(), from_pandas=True),
+        "why": pa.array([picks.whys[row] for row in kept], pa.string()),
+        "reason": pa.array([start.reason] * len(kept), pa.string()),
+    }
+    return pa.table(chosen), cost
+
+
+def _affordable(
+    pool: Pool, start: _Start, ids: list[str], is_floor: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], float | None]:
+    cost = start.options.cost
+    every = np.arange(len(ids))
+    if not cost.has_price:
+        return every, None
+    prices = costs_of(pool.pages, [*ids, *start.random_ids], cost, start.options.text_max_chars)
+    spent, prices = float(prices[len(ids) :].sum()), prices[: len(ids)]
+    if cost.limit is not None:
+        floors_first = np.argsort(~is_floor, kind="stable")
+        every = np.sort(floors_first[: affordable(prices[floors_first], spent, int(is_floor.sum()), cost.limit)])
+    return every, round(spent + float(prices[every].sum()), 6)
 
 
 def _assemble(pool: Pool, options: SelectionOptions, picks: pa.Table, drawn: pa.Table) -> pa.Table:
     """Return the batch by rank, with what an annotator sees."""
     salt = f"{pool.cycle}|{options.seed}|rank"
+    drawn = drawn.append_column("why", _why_drawn(drawn))
     shuffled = drawn.take(pa.array(random_order(drawn["page_id"], salt)))
     rows = pa.concat_tables([picks, shuffled], promote_options="default")
     rows = rows.take(pa.array(_places(picks.num_rows, drawn.num_rows, salt)))
@@ -179,6 +282,11 @@ def _places(n_picks: int, n_drawn: int, salt: str) -> NDArray[np.int64]:
     return order
 
 
+def _why_drawn(drawn: pa.Table) -> pa.Array:
+    words = {AUDIT: "random draw of {stratum}", EXPLORATION: "random draw of all pages", DUEL: "the models differ"}
+    return pa.array([words[row["reason"]].format(**row) for row in drawn.to_pylist()], pa.string())
+
+
 def _distinct_ids(pool: Pool) -> pa.Table:
     excluded = pool.excluded
     table = excluded if isinstance(excluded, pa.Table) else excluded.select("page_id").to_pyarrow()
@@ -189,12 +297,26 @@ def _count(rows: pa.Table) -> dict[str, int]:
     return dict(sorted(Counter(rows["reason"].to_pylist()).items()))
 
 
-def _require_budget(pool: Pool, options: SelectionOptions, found: int, summary: SelectionSummary) -> None:
-    if found >= options.budget:
+def _count_others(frame: pa.Table, pages: pa.Table) -> int:
+    is_among = pc.is_in(frame["page_id"], value_set=pages["page_id"].combine_chunks())
+    return int(frame.num_rows - pc.sum(is_among, min_count=0).as_py())
+
+
+def _require_budget(pool: Pool, start: _Start, eligible: Eligible) -> None:
+    budget, found = start.options.budget, start.month.drawn.num_rows + eligible.table.num_rows
+    if found >= budget:
         return
     raise PoolExhaustedError(
-        f"Asked for {options.budget} samples but the pool of {pool.family} {pool.cycle} holds {found} "
-        f"(of {summary.pool} pages; left out: {summary.exact_duplicates} exact duplicates, "
-        f"{summary.near_duplicates_removed} near-duplicates, {summary.capped} over selection.domain_share, the rest "
-        f"labelled or pending). Lower selection.budget or add traffic."
+        f"Asked for {budget} samples but the pool of {pool.family} {pool.cycle} holds {found} "
+        f"(of {start.month.frame.num_rows} pages; left out: {eligible.exact_duplicates} exact duplicates, "
+        f"{eligible.near_duplicates} near-duplicates, {eligible.capped} over selection.domain_share, "
+        f"{start.n_too_old} older than selection.max_age_days, the rest labelled or pending). "
+        f"{_what_binds(eligible.capped, start.n_too_old, budget - found)}Lower selection.budget or add traffic."
     )
+
+
+def _what_binds(capped: int, n_too_old: int, lacking: int) -> str:
+    """Return a sentence about the limits each of which alone leaves out as many pages as are lacking."""
+    limits = {"selection.domain_share": capped, "selection.max_age_days": n_too_old}
+    names = [option for option, count in limits.items() if count >= lacking]
+    return f"Without {' or '.join(names)} there would be enough. " if names else ""

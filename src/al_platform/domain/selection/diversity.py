@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from al_platform.domain.errors import InputError
 
+_Float = TypeVar("_Float", np.float32, np.float64)
 NearDuplicateGroups = Callable[[Sequence[str]], NDArray[np.int64]]
 MAX_ITERATIONS = 20
 
@@ -64,7 +66,7 @@ def representatives(
         InputError: An embedding is not finite.
     """
     by_id = np.argsort(np.asarray(page_ids, dtype=object), kind="stable")
-    unit = _unit_rows(np.asarray(embeddings, dtype=np.float64)[by_id], [page_ids[row] for row in by_id])
+    unit = unit_rows(np.asarray(embeddings, dtype=np.float64)[by_id], [page_ids[row] for row in by_id])
     cluster, distance = _cluster(unit, size, seed)
     nearest_first = np.lexsort((distance, cluster))
     chosen = nearest_first[is_first_of_group(cluster[nearest_first])]
@@ -76,30 +78,35 @@ def representatives(
     return by_id[rows[best_first]].astype(np.int64), scores[best_first]
 
 
-def embedding_matrix(column: pa.ChunkedArray) -> NDArray[np.float32]:
-    """Return a list column without nulls as an (N, E) array.
+def list_matrix(column: pa.ChunkedArray, what: str = "Probabilities") -> NDArray[np.float32]:
+    """Return a list column without nulls as an (N, length) array.
 
     Raises:
-        InputError: The embeddings differ in length.
+        InputError: The lists differ in length.
     """
     flat = pa.chunked_array([chunk.flatten() for chunk in column.chunks], type=column.type.value_type)
     lengths = pc.unique(pc.list_value_length(column)).to_pylist()
     if len(lengths) > 1:
         raise InputError(
-            f"Embeddings have lengths {sorted(lengths)}, but one encoder gives one length. Score the cycle anew."
+            f"{what} have lengths {sorted(lengths)}, but one model gives one length. Score the cycle anew."
         )
-    return np.asarray(flat, dtype=np.float32).reshape(len(column), -1)
+    return np.asarray(flat, dtype=np.float32).reshape(len(column), *(lengths or [0]))
 
 
-def _unit_rows(embeddings: NDArray[np.float64], page_ids: Sequence[str]) -> NDArray[np.float64]:
+def unit_rows(embeddings: NDArray[_Float], page_ids: Sequence[str]) -> NDArray[_Float]:
+    """Return the rows at length 1; one of zeros stays.
+
+    Raises:
+        InputError: An embedding is not finite.
+    """
     is_finite = np.isfinite(embeddings).all(axis=1)
     if not is_finite.all():
         raise InputError(
             f"The embedding of page {page_ids[int(np.argmin(is_finite))]!r} is not finite. Score the cycle anew, "
-            f"or set selection.cold_start_strategy to random."
+            f"or choose a strategy that compares no pages, such as margin or random."
         )
     norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return embeddings / np.where(norms > 0, norms, 1)
+    return np.divide(embeddings, np.where(norms > 0, norms, 1), dtype=embeddings.dtype)
 
 
 def _cluster(rows: NDArray[np.float64], size: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

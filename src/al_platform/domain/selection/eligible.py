@@ -1,22 +1,19 @@
 """Which shortlisted candidates may be in one batch together."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from al_platform.domain.errors import InputError
 from al_platform.domain.selection.diversity import NearDuplicateGroups, is_new
-from al_platform.domain.selection.options import SelectionOptions
-from al_platform.domain.selection.shortlist import fetch, shortlist
-from al_platform.domain.selection.strategies import QueryStrategy, StoredOrder
+from al_platform.domain.selection.shortlist import fetch
 from al_platform.domain.taxonomy import Taxonomy
 
-WIDEN_FACTOR = 2
+Repeats = Callable[[Sequence[str]], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -30,6 +27,7 @@ class Pool:
         taxonomy: Of the family.
         family: Name of the model family.
         cycle: ``YYYY-MM``.
+        thresholds: Multi-label: of the model that made the predictions; None: 0.5 each.
     """
 
     predictions: ir.Table
@@ -38,81 +36,74 @@ class Pool:
     taxonomy: Taxonomy
     family: str
     cycle: str
+    thresholds: tuple[float, ...] | None = None
+
+
+class Month(NamedTuple):
+    """The pages of a month, seen from the strategy.
+
+    Attributes:
+        frame: All of them; see ``audit.read_frame``.
+        drawn: ``page_id`` of the random draws and the duel, which are in the batch already.
+        unavailable: ``page_id`` of all that must not be chosen, drawn ones included.
+    """
+
+    frame: pa.Table
+    drawn: pa.Table
+    unavailable: pa.Table
+
+
+@dataclass(frozen=True)
+class Copies:
+    """How copies of pages are recognised.
+
+    Attributes:
+        groups: Gives nearly identical texts the same number; None: only exact duplicates go.
+        repeats_labelled: Tells of texts whether they nearly repeat one that is labelled; None: not asked.
+    """
+
+    groups: NearDuplicateGroups | None = None
+    repeats_labelled: Repeats | None = None
+
+
+ONLY_EXACT = Copies()
 
 
 class Eligible(NamedTuple):
-    """Candidates that may be chosen together, most informative first, and how many others were left out.
+    """Candidates that may be chosen together, in the order of the shortlist, and how many others were left out.
 
     Attributes:
-        table: See ``shortlist.Shortlist``.
+        table: See ``shortlist.Shortlist``; with ``predicted``, the most likely label.
         exact_duplicates: Left out because another page has the same text.
         capped: Left out because their domain had its share.
-        near_duplicates: Left out because their text nearly repeats another.
+        near_duplicates: Left out because their text nearly repeats another, in the batch or labelled.
+        label_shares: Share of the pool that each label is expected to have, where the strategy asks for it.
     """
 
     table: pa.Table
     exact_duplicates: int
     capped: int
     near_duplicates: int
+    label_shares: tuple[float, ...] | None = None
 
 
-def eligible_candidates(
-    pool: Pool,
-    options: SelectionOptions,
-    strategy: QueryStrategy,
-    drawn: pa.Table,
-    unavailable: pa.Table,
-    near_duplicate_groups: NearDuplicateGroups | None,
-) -> Eligible:
-    """Shortlist more and more candidates, until enough may be chosen together or there are no more.
+def keep_eligible(candidates: pa.Table, pool: Pool, drawn: pa.Table, cap: int | None, copies: Copies) -> Eligible:
+    """Drop candidates that repeat the random draws, each other or what is labelled, then those beyond a domain's share.
 
     Args:
-        pool: What the month offers.
-        options: Budget and limits.
-        strategy: Gives the order.
-        drawn: ``page_id`` of the random draws, which are in the batch already.
-        unavailable: ``page_id`` of all that must not be chosen, drawn ones included.
-        near_duplicate_groups: Gives nearly identical texts the same number; None: only exact duplicates go.
-
-    Raises:
-        InputError: No candidate has a value in the column of the strategy's order.
+        candidates: The earlier of two copies stays, and earlier rows use up a domain's share.
+        pool: Holds the texts.
+        drawn: ``page_id`` of the random draws.
+        cap: Most pages of a domain.
+        copies: Which texts count as the same.
     """
-    order = strategy.order(is_multi=pool.taxonomy.is_multi)
-    needed, cap, factor = options.budget - drawn.num_rows, options.domain_cap, options.overfetch
-    while True:
-        found = shortlist(
-            pool.predictions,
-            unavailable,
-            order,
-            limit=needed * factor,
-            domain_cap=None if cap is None else cap * factor,  # a near-duplicate uses up nothing of its domain's share
-            salt=f"{pool.cycle}|{options.seed}|{strategy.name}",
-        )
-        _require_values(found.table, order, strategy.name)
-        kept = keep_eligible(found.table, pool, drawn, cap, near_duplicate_groups)
-        if kept.table.num_rows >= needed or (found.is_exhausted and not found.capped):
-            return kept._replace(
-                exact_duplicates=kept.exact_duplicates + found.exact_duplicates, capped=kept.capped + found.capped
-            )
-        factor *= WIDEN_FACTOR
-
-
-def keep_eligible(
-    candidates: pa.Table,
-    pool: Pool,
-    drawn: pa.Table,
-    cap: int | None,
-    near_duplicate_groups: NearDuplicateGroups | None,
-) -> Eligible:
-    """Drop candidates that repeat the random draws or each other, then those beyond their domain's share."""
     drawn_ids = drawn["page_id"].to_pylist()
-    drawn_hashes = fetch(pool.predictions, drawn_ids, ["text_hash"], "Predictions")["text_hash"].drop_null()
-    is_repeat = pc.is_in(candidates["text_hash"], value_set=drawn_hashes.combine_chunks())
-    distinct = candidates.filter(pc.invert(is_repeat))
+    drawn_hashes = fetch(pool.predictions, drawn_ids, ["text_hash"], "Predictions")["text_hash"]
+    distinct = candidates.filter(pa.array(_is_new_hash(candidates["text_hash"], drawn_hashes), type=pa.bool_()))
     new = distinct
-    if near_duplicate_groups is not None:
+    if copies.groups is not None or copies.repeats_labelled is not None:
         texts = _texts(pool, distinct["page_id"].to_pylist())
-        new = distinct.filter(pa.array(is_new(texts, _texts(pool, drawn_ids), near_duplicate_groups), type=pa.bool_()))
+        new = distinct.filter(pa.array(_is_no_copy(texts, _texts(pool, drawn_ids), copies), type=pa.bool_()))
     kept = new if cap is None else new.filter(pa.array(is_within_cap(new["domain"].to_pylist(), cap), type=pa.bool_()))
     return Eligible(
         kept,
@@ -120,6 +111,26 @@ def keep_eligible(
         capped=new.num_rows - kept.num_rows,
         near_duplicates=distinct.num_rows - new.num_rows,
     )
+
+
+def _is_new_hash(hashes: pa.ChunkedArray, in_batch: pa.ChunkedArray) -> list[bool]:
+    seen = set(in_batch.drop_null().to_pylist())
+    is_new = []
+    for text_hash in hashes.to_pylist():
+        is_new.append(text_hash is None or text_hash not in seen)
+        seen.add(text_hash)
+    return is_new
+
+
+def _is_no_copy(texts: list[str | None], batch_texts: list[str | None], copies: Copies) -> NDArray[np.bool_]:
+    keep = np.ones(len(texts), dtype=bool)
+    if copies.repeats_labelled is not None:
+        with_text = [row for row, text in enumerate(texts) if text]
+        keep[with_text] = ~copies.repeats_labelled([text for text in texts if text])
+    if copies.groups is not None:
+        left = np.flatnonzero(keep)
+        keep[left] = is_new([texts[row] for row in left], batch_texts, copies.groups)
+    return keep
 
 
 def is_within_cap(domains: list[str | None], cap: int) -> NDArray[np.bool_]:
@@ -136,12 +147,3 @@ def is_within_cap(domains: list[str | None], cap: int) -> NDArray[np.bool_]:
 def _texts(pool: Pool, page_ids: list[str]) -> list[str | None]:
     texts: list[str | None] = fetch(pool.pages, page_ids, ["text"], "Pages")["text"].to_pylist()
     return texts
-
-
-def _require_values(candidates: pa.Table, order: StoredOrder | None, strategy: str) -> None:
-    # Missing values come last, so a first one means that all are missing.
-    if order and candidates.num_rows and not candidates[order.column][0].is_valid:
-        raise InputError(
-            f"Strategy {strategy!r} orders pages by {order.column!r}, which is null for every candidate. Compute it "
-            f"from the probabilities where the predictions are imported, or set selection.strategy to random."
-        )

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from al_platform.domain.errors import InputError
+from al_platform.domain.selection.query import StoredOrder
 from al_platform.domain.selection.random_order import random_order
-from al_platform.domain.selection.strategies import StoredOrder
 
 HEAD_FACTOR = 4  # rows looked at for each row wanted; more only where duplicates and caps take too many
 
@@ -62,7 +62,7 @@ def shortlist(
         InputError: ``predictions`` lacks a column, or the order's column is not a number.
     """
     columns = ["page_id", "domain", "text_hash", *([order.column] if order else [])]
-    _require_columns(predictions, columns)
+    require_columns(predictions, columns, "which selection orders or filters by")
     others = _page_ids(excluded)
     candidates = predictions.select(*columns).anti_join(others, "page_id")
     ranked = None if order else _random_ranks(candidates, salt)
@@ -154,12 +154,13 @@ def _page_ids(excluded: ir.Table | pa.Table) -> ir.Table:
     return excluded.select("page_id")
 
 
-def _require_columns(predictions: ir.Table, columns: Sequence[str]) -> None:
+def require_columns(predictions: ir.Table, columns: Sequence[str], why: str) -> None:
+    """Raise InputError unless predictions have the columns."""
     missing = [column for column in columns if column not in predictions.columns]
     if missing:
         raise InputError(
-            f"Predictions have no column {missing[0]!r}, which selection orders or filters by. "
-            f"Found: {', '.join(predictions.columns)}. Score the cycle anew, or choose another strategy."
+            f"Predictions have no column {missing[0]!r}, {why}. Found: {', '.join(predictions.columns)}. "
+            f"Score the cycle with a model that writes it, or choose another strategy."
         )
 
 

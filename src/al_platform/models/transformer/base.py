@@ -1,7 +1,7 @@
 """The encoder to start from: found on disk, in the store or in the Hugging Face cache, and read without pickle."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from al_platform.domain.errors import ConfigError
 from al_platform.models.transformer.options import STORED, TransformerOptions
@@ -25,6 +26,7 @@ FILES = (
     "merges*",
 )
 SENTENCE_PIECE = ("*.model", "*.spm")
+UNREAD = "pooler."  # some encoders cannot be built without it; pages are pooled in another way
 SAYS_WHERE = (
     "Give a local folder, 'store:NAME' for encoders/NAME below the root of models, or the id of a model in the "
     "Hugging Face cache; with model.transformer.allow_download: true an id may be downloaded."
@@ -87,11 +89,11 @@ def read_base(folder: Path) -> Pretrained:
     """Return the encoder in ``folder``.
 
     Raises:
-        ConfigError: It is no encoder that transformers knows, or its files are damaged.
+        ConfigError: It is no encoder that transformers knows, its files are damaged, or weights are missing.
     """
     try:
         return Pretrained(digest_of(folder), *_read(folder))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ConfigError(f"The encoder in {folder} cannot be read: {error}") from error
 
 
@@ -101,7 +103,9 @@ def require_length(options: TransformerOptions, encoder_config: Mapping[str, Any
     Raises:
         ConfigError: It does not.
     """
-    most = encoder_config.get("max_position_embeddings")
+    from al_platform.models.transformer.network import most_tokens
+
+    most = most_tokens(encoder_config)
     if most is not None and options.max_tokens > most:
         raise ConfigError(
             f"Asked for {options.max_tokens} tokens, but {options.name} reads {most} at most. Lower "
@@ -118,9 +122,16 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]],
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     with _quiet_transformers(), torch.random.fork_rng():
         config = AutoConfig.from_pretrained(folder, **local)
-        model = AutoModel.from_pretrained(
-            folder, config=config, dtype=torch.float32, use_safetensors=True, **local, **pooler_options(config)
+        model, found = AutoModel.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            output_loading_info=True,
+            **local,
+            **pooler_options(config),
         )
+        _require_weights(found["missing_keys"], folder)
         tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, **local)
     tensors = {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
     backend = tokenizer.backend_tokenizer
@@ -133,6 +144,15 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]],
         tensors,
         PageTokenizer(backend.to_str(), layout_of(backend, padding)),
     )
+
+
+def _require_weights(missing: Iterable[str], folder: Path) -> None:
+    # transformers fills what is missing with noise, and says so in a warning alone.
+    if lacking := sorted(name for name in missing if not name.startswith(UNREAD)):
+        raise ConfigError(
+            f"The encoder in {folder} lacks {len(lacking)} weights, such as {lacking[0]}: training would start from "
+            f"noise there. Copy all of its safetensors files, or take an encoder that is whole."
+        )
 
 
 _OF_THE_FILE = ("transformers_version", "_name_or_path", "dtype", "torch_dtype", "architectures")

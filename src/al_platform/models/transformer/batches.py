@@ -1,7 +1,7 @@
 """Which pages go into a step, and pages as padded tensors."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from al_platform.models.transformer.texts import EncodedPages
 STEPS_A_BUCKET = 50  # as in transformers' LengthGroupedSampler: little padding, and steps still differ by epoch
 
 Rows = NDArray[np.int64]
+_Made = TypeVar("_Made")
 
 
 class TokenBatch(NamedTuple):
@@ -61,6 +62,22 @@ def batches_within(lengths: NDArray[np.int64], most_tokens: int) -> Iterator[Row
         size = max(1, most_tokens // max(1, int(lengths[order[start]])))
         yield order[start : start + size]
         start += size
+
+
+def halved_to_fit(rows: Rows, make: Callable[[Rows], _Made]) -> Iterator[tuple[Rows, _Made]]:
+    """Yield rows with what ``make`` makes of them, in halves where the device's memory does not hold them at once."""
+    made = []
+    try:
+        made.append(make(rows))
+    except torch.cuda.OutOfMemoryError:
+        if len(rows) == 1:
+            raise
+    if made:
+        yield rows, made[0]
+        return
+    # Outside of the handler: its traceback holds on to what did not fit.
+    for half in np.array_split(rows, 2):
+        yield from halved_to_fit(half, make)
 
 
 def pad(pages: EncodedPages, rows: Rows, padding: int) -> TokenBatch:

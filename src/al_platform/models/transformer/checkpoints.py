@@ -4,8 +4,10 @@ A checkpoint appears whole or not at all, and nothing in it can run code.
 """
 
 import json
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +22,7 @@ TENSORS_FILE = "tensors.safetensors"
 STATE_FILE = "state.json"
 STEP = "step-"
 _UNFINISHED = ".unfinished"
+_HELD = ".held"
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -52,10 +55,6 @@ class Checkpoints(Protocol):
         """Copy a checkpoint, or a file beside it, to where it outlives the machine."""
         ...
 
-    def clear(self, key: str) -> None:
-        """Remove everything of this key."""
-        ...
-
 
 @dataclass(frozen=True)
 class LocalCheckpoints:
@@ -83,10 +82,6 @@ class LocalCheckpoints:
     def save(self, key: str, path: Path) -> None:
         """Do nothing: it is there already."""
 
-    def clear(self, key: str) -> None:
-        """Remove the folder of this key."""
-        shutil.rmtree(self.scratch(key), ignore_errors=True)
-
 
 def write_checkpoint(folder: Path, step: int, state: Mapping[str, Any], tensors: Tensors) -> Path:
     """Write the checkpoint of a step below ``folder``, remove older ones, and return its folder."""
@@ -94,7 +89,8 @@ def write_checkpoint(folder: Path, step: int, state: Mapping[str, Any], tensors:
     unfinished = folder / f"{_UNFINISHED}-{target.name}"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    ordered = {name: np.ascontiguousarray(tensor) for name, tensor in sorted(tensors.items())}
+    # Not ascontiguousarray, which makes a number an array of one.
+    ordered = {name: np.asarray(tensor, order="C") for name, tensor in sorted(tensors.items())}
     safetensors.numpy.save_file(ordered, unfinished / TENSORS_FILE)
     (unfinished / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
     unfinished.rename(target)
@@ -107,6 +103,24 @@ def write_checkpoint(folder: Path, step: int, state: Mapping[str, Any], tensors:
 def newest_checkpoint(folder: Path) -> Path | None:
     """Return the checkpoint of the highest step below ``folder``; None where there is none."""
     return max(folder.glob(f"{STEP}*"), default=None)
+
+
+@contextmanager
+def held(checkpoint: Path) -> Iterator[Path | None]:
+    """Yield a checkpoint that the training cannot remove meanwhile; None where it had been removed already."""
+    folder = checkpoint.parent / _HELD
+    shutil.rmtree(folder, ignore_errors=True)
+    copy = folder / checkpoint.name
+    copy.mkdir(parents=True)
+    try:
+        for name in (TENSORS_FILE, STATE_FILE):
+            os.link(checkpoint / name, copy / name)
+    except FileNotFoundError:
+        yield None
+    else:
+        yield copy
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

@@ -128,18 +128,22 @@ class TransformerClassifier:
     def _logits_and_embeddings(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
         import torch
 
-        from al_platform.models.transformer.batches import batches_within, pad
+        from al_platform.models.transformer.batches import Rows, batches_within, halved_to_fit, pad
         from al_platform.models.transformer.network import unit_length
 
         pages = self.tokenizer.encode(texts, self.config.transformer)
         network, device = self._network, self._network.head.weight.device
         n_labels, width = self.tensors["head.weight"].shape
         logits, embeddings = np.zeros((len(texts), n_labels), np.float32), np.zeros((len(texts), width), np.float16)
+
+        def embed(rows: Rows) -> torch.Tensor:
+            return network.embed(pad(pages, rows, self.config.layout.padding).to(device))  # (B, H)
+
         with torch.inference_mode():
-            for rows in batches_within(pages.lengths, GPU_TOKENS if device.type == "cuda" else CPU_TOKENS):
-                embedded = network.embed(pad(pages, rows, self.config.layout.padding).to(device))  # (B, H)
-                logits[rows] = network.logits(embedded).cpu().numpy()
-                embeddings[rows] = unit_length(embedded).cpu().numpy().astype(np.float16)
+            for batch in batches_within(pages.lengths, GPU_TOKENS if device.type == "cuda" else CPU_TOKENS):
+                for rows, embedded in halved_to_fit(batch, embed):
+                    logits[rows] = network.logits(embedded).cpu().numpy()
+                    embeddings[rows] = unit_length(embedded).cpu().numpy().astype(np.float16)
         return logits, embeddings
 
 

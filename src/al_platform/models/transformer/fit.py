@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -169,6 +170,7 @@ def training_key(
         "weights": weights,
         "code_revision": code_revision,
         "torch": torch.__version__,
+        "transformers": version("transformers"),
         "threads": torch.get_num_threads(),
     }
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -230,14 +232,18 @@ def _train(job: Job, train: LabelledTexts, key: str, checkpoints: Checkpoints, s
         saved = _save_batch(error, train, checkpoints.scratch(key))
         checkpoints.save(key, saved)
         raise ConfigError(
-            f"Training diverged: {error} Its {len(error.rows)} pages are in {saved}. Look at them, or lower "
+            f"Training diverged: {error} Its {len(error.rows)} pages are named in {saved}. Look at them, or lower "
             f"training.transformer.learning_rate ({job.fit.learning_rate:g})."
         ) from error
 
 
 def _save_batch(error: NotFiniteError, train: LabelledTexts, folder: Path) -> Path:
+    # By their ids alone: a privacy erasure does not come to this folder.
     ids = train.page_ids or [str(row) for row in range(len(train.texts))]
-    pages = [{"page_id": ids[row], "values": list(train.values[row]), "text": train.texts[row]} for row in error.rows]
+    pages = [
+        {"page_id": ids[row], "values": list(train.values[row]), "characters": len(train.texts[row])}
+        for row in error.rows
+    ]
     folder.mkdir(parents=True, exist_ok=True)
     found = {"step": error.step, "epoch": error.epoch, "pages": pages}
     (folder / NOT_FINITE_FILE).write_text(json.dumps(found, indent=2), encoding="utf-8")

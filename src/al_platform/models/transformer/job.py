@@ -1,7 +1,7 @@
 """A training as data: everything that its processes need, in a form that lies in a folder."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,7 @@ class Progress:
         best_loss: Its validation loss.
         is_finished: Whether nothing is left to do.
         events: What happened that nobody asked for, such as a batch that was halved.
+        wall_s: Seconds that the processes so far took; of one that was killed, up to its last checkpoint.
     """
 
     step: int = 0
@@ -131,6 +132,7 @@ class Progress:
     best_loss: float | None = None
     is_finished: bool = False
     events: tuple[str, ...] = field(default=())
+    wall_s: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -140,6 +142,12 @@ class Progress:
     def from_json(cls, found: Mapping[str, Any]) -> "Progress":
         """Return what ``to_json`` gave."""
         return cls(**{**found, "history": tuple(found["history"]), "events": tuple(found["events"])})
+
+    def agreed_with(self, others: Sequence["Progress"]) -> "Progress":
+        """Return the progress with what happened on any device, and the smallest of their micro-batches."""
+        sizes = [each.micro_batch_size for each in others if each.micro_batch_size is not None]
+        events = dict.fromkeys(event for each in (self, *others) for event in each.events)
+        return replace(self, micro_batch_size=min(sizes, default=None), events=tuple(events))
 
     def after_epoch(self, metrics: Mapping[str, float], fit: TransformerFitOptions) -> "Progress":
         """Return the progress when an epoch has ended with these validation figures, if any."""
@@ -170,7 +178,7 @@ class Trained:
         progress: At the end.
         resumed_from_step: The step from which this process went on; None where it began at the beginning.
         devices: Name of each device.
-        wall_s: Seconds of this process, without those before a resume.
+        wall_s: Seconds of this process and of those that it went on from.
     """
 
     tensors: Mapping[str, NDArray[np.float32]]

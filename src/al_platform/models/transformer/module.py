@@ -6,10 +6,11 @@ repeats its share in smaller pieces and the others wait for it.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning as L
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from al_platform.models.calibration import validation_metrics
-from al_platform.models.transformer.batches import Rows, batches_within, pad, steps_of_epoch
+from al_platform.models.transformer.batches import Rows, batches_within, halved_to_fit, pad, steps_of_epoch
 from al_platform.models.transformer.checkpoints import write_checkpoint
 from al_platform.models.transformer.failures import NotFiniteError, OutOfMemoryError
 from al_platform.models.transformer.job import Job, Progress
@@ -30,6 +31,7 @@ LOG = logging.getLogger("al_platform")
 VALIDATION_TOKENS = 16_384  # of a padded batch
 NO_DECAY = ("bias", "norm")
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+_Found = TypeVar("_Found")
 
 
 class TransformerModule(L.LightningModule):
@@ -66,6 +68,7 @@ class TransformerModule(L.LightningModule):
         self.progress = progress
         self.best = {name.removeprefix("best/"): array for name, array in saved.items() if name.startswith("best/")}
         self._saved = saved
+        self._started = time.monotonic() - progress.wall_s
         self._on_checkpoint = on_checkpoint
         self._validation: list[tuple[Rows, NDArray[np.float32]]] = []
         self._metrics: dict[str, float] = {}
@@ -117,10 +120,10 @@ class TransformerModule(L.LightningModule):
 
     def validation_step(self, rows: Rows, batch_idx: int) -> None:
         """Keep the logits until the epoch ends."""
-        if not len(rows):
-            return
-        batch = pad(self.job.validation.pages, rows, self.job.padding).to(self.device)
-        self._validation.append((rows, self.network(batch).float().cpu().numpy()))
+        try:
+            self._validation += halved_to_fit(rows, self._validation_logits) if len(rows) else ()
+        except torch.cuda.OutOfMemoryError as error:
+            raise self._one_page_too_large(str(error)) from error
 
     def on_validation_epoch_end(self) -> None:
         """Measure all validation rows, those of the other devices too."""
@@ -134,7 +137,8 @@ class TransformerModule(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         """End the epoch: compare it with the best, leave a checkpoint, stop where it is time."""
         epoch = self.progress.epoch
-        self.progress = self.progress.after_epoch(self._metrics, self.job.fit)
+        told = _from_every_device([self.progress])
+        self.progress = self.progress.agreed_with(told).after_epoch(self._metrics, self.job.fit)
         if self.progress.best_epoch == epoch:
             self.best = {name: _array(parameter) for name, parameter in self._trainable()}
         self.trainer.should_stop = self.progress.is_finished
@@ -188,15 +192,23 @@ class TransformerModule(L.LightningModule):
         share = -(-n_rows // self.trainer.world_size)
         size = min(self.progress.micro_batch_size or share, share)
         if size == 1:
-            raise OutOfMemoryError(
-                f"One page of {self.job.options.max_tokens} tokens at a time does not fit into the memory of "
-                f"{self.device} ({problem}). Lower model.transformer.max_tokens or max_chunks, or freeze layers."
-            )
+            raise self._one_page_too_large(problem)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         event = f"Out of memory at step {self.progress.step}: {size // 2} pages at a time instead of {size}."
         LOG.warning("%s A step is still %d pages.", event, self.job.fit.batch_size)
         self.progress = replace(self.progress, micro_batch_size=size // 2, events=(*self.progress.events, event))
+
+    def _one_page_too_large(self, problem: str) -> OutOfMemoryError:
+        return OutOfMemoryError(
+            f"One page of {self.job.options.max_tokens} tokens at a time does not fit into the memory of "
+            f"{self.device} ({problem}). Lower model.transformer.max_tokens or max_chunks, or freeze layers."
+        )
+
+    def _validation_logits(self, rows: Rows) -> NDArray[np.float32]:
+        batch = pad(self.job.validation.pages, rows, self.job.padding).to(self.device)
+        logits: NDArray[np.float32] = self.network(batch).float().cpu().numpy()
+        return logits
 
     def _sum_over_devices(self, losses: float) -> float:
         if self.trainer.world_size == 1:
@@ -244,13 +256,15 @@ class TransformerModule(L.LightningModule):
     def _leave_checkpoint(self) -> None:
         if self.global_rank:
             return
-        state = self._optimizer().state
+        moments = self._optimizer().state
         tensors = {f"weight/{name}": _array(parameter) for name, parameter in self._trainable()}
         tensors |= {f"best/{name}": array for name, array in self.best.items()}
         for name, parameter in self._trainable():
-            tensors |= {f"{moment}/{name}": _array(state[parameter][moment]) for moment in MOMENTS}
-        folder = self.job.checkpoint_folder
-        self._on_checkpoint(write_checkpoint(folder, self.progress.step, self.progress.to_json(), tensors))
+            # A weight that no page has used yet has no moments.
+            if parameter in moments:
+                tensors |= {f"{moment}/{name}": _array(moments[parameter][moment]) for moment in MOMENTS}
+        folder, state = self.job.checkpoint_folder, replace(self.progress, wall_s=time.monotonic() - self._started)
+        self._on_checkpoint(write_checkpoint(folder, state.step, state.to_json(), tensors))
 
 
 def _load_weights(network: PageNetwork, saved: dict[str, NDArray[Any]]) -> None:
@@ -261,7 +275,7 @@ def _load_weights(network: PageNetwork, saved: dict[str, NDArray[Any]]) -> None:
                 parameter.copy_(torch.from_numpy(weights[name]))
 
 
-def _from_every_device(found: list[tuple[Rows, NDArray[np.float32]]]) -> list[tuple[Rows, NDArray[np.float32]]]:
+def _from_every_device(found: list[_Found]) -> list[_Found]:
     if not (dist.is_available() and dist.is_initialized()):
         return found
     parts: list[Any] = [None] * dist.get_world_size()

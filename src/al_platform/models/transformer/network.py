@@ -14,6 +14,7 @@ from al_platform.models.transformer.options import TransformerOptions
 HEAD_STD = 0.02
 MIN_LENGTH = 1e-12
 POOLER = "add_pooling_layer"
+POSITIONS = "position_embeddings"
 
 
 class PageNetwork(nn.Module):
@@ -57,6 +58,24 @@ def build_network(encoder_config: Mapping[str, Any], n_labels: int, options: Tra
         raise ConfigError(f"The encoder cannot be built: {error} Install the release that trained it.") from error
     with torch.random.fork_rng():
         return PageNetwork(AutoModel.from_config(config, **pooler_options(config)), n_labels, options)
+
+
+def most_tokens(encoder_config: Mapping[str, Any]) -> int | None:
+    """Return the longest sequence that an encoder of this shape reads; None where nothing limits it.
+
+    Raises:
+        ConfigError: The installed transformers does not know this kind of encoder.
+    """
+    # A shape may leave out transformers' defaults, and only the network tells which positions are not for tokens.
+    with torch.device("meta"):
+        encoder = build_network(encoder_config, 1, TransformerOptions()).encoder
+    most = getattr(encoder.config, "max_position_embeddings", None) or 0  # -1 where positions are relative
+    if most < 1:
+        return None
+    tables = [module for name, module in encoder.named_modules() if name.endswith(POSITIONS)]
+    # RoBERTa and its kin count positions from the one after the padding token's.
+    taken = [each.padding_idx + 1 for each in tables if isinstance(each, nn.Embedding) and each.padding_idx is not None]
+    return int(most) - max(taken, default=0)
 
 
 def pooler_options(config: Any) -> dict[str, bool]:

@@ -71,6 +71,8 @@ class PageTokenizer:
         tokenizer = Tokenizer.from_str(self.definition)
         tokenizer.no_truncation()
         tokenizer.no_padding()
+        # A page that writes "[SEP]" or "<pad>" has written that word, and no mark of the encoder's.
+        tokenizer.encode_special_tokens = True
         return tokenizer
 
     def encode(self, texts: Sequence[str], options: TransformerOptions) -> EncodedPages:

@@ -1,5 +1,6 @@
 """Run a job: in this process on one device, in one process each on several."""
 
+import atexit
 import platform
 import tempfile
 import time
@@ -9,10 +10,12 @@ from typing import Any, Literal
 
 import lightning as L
 import torch
+import torch.distributed as dist
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from al_platform.domain.errors import ConfigError
 from al_platform.models.trainer import quiet, torch_state_kept
 from al_platform.models.transformer.batches import Rows
 from al_platform.models.transformer.checkpoints import newest_checkpoint, read_checkpoint
@@ -27,6 +30,28 @@ Precision = Literal["32-true", "bf16-mixed"]
 
 class Replicas(DDPStrategy):
     """Lightning's processes, without DDP's hooks: the module adds gradients up itself."""
+
+    def __init__(self, meeting: Path) -> None:
+        """Prepare.
+
+        Args:
+            meeting: The file at which the processes meet; not there before.
+        """
+        super().__init__()
+        self._meeting = meeting
+
+    def setup_distributed(self) -> None:
+        """Meet the other processes at a file: a port would be open to the whole network."""
+        self.set_world_ranks()
+        dist.init_process_group(
+            self._get_process_group_backend(),
+            init_method=self._meeting.as_uri(),
+            rank=self.global_rank,
+            world_size=self.world_size,
+            device_id=None if self.root_device.type == "cpu" else self.root_device,
+        )
+        atexit.register(dist.destroy_process_group)
+        super().setup_distributed()
 
     def configure_ddp(self) -> None:
         """Leave the module as it is; every process starts from the same weights."""
@@ -49,9 +74,15 @@ class TrainingData(L.LightningDataModule):
 
 
 def device_count(fit: TransformerFitOptions) -> int:
-    """Return how many devices to train on."""
+    """Return how many devices to train on.
+
+    Raises:
+        ConfigError: There are not so many.
+    """
     if fit.devices != "auto":
+        _require_gpus(fit, fit.devices)
         return fit.devices
+    _require_gpus(fit, 1)
     return max(1, torch.cuda.device_count()) if uses_gpu(fit) else 1
 
 
@@ -69,7 +100,12 @@ def precision_of(fit: TransformerFitOptions) -> Precision:
 
 
 def train_here(
-    job: Job, on_checkpoint: Callable[[Path], None], *, n_devices: int = 1, show_progress: bool = False
+    job: Job,
+    on_checkpoint: Callable[[Path], None],
+    *,
+    n_devices: int = 1,
+    meeting: Path | None = None,
+    show_progress: bool = False,
 ) -> Trained:
     """Do a job in this process, from its newest checkpoint on.
 
@@ -77,6 +113,7 @@ def train_here(
         job: What to do.
         on_checkpoint: Called with each new checkpoint.
         n_devices: Processes that work on this job at once, of which this is one.
+        meeting: The file at which these processes meet.
         show_progress: Whether to write one progress line to standard error.
 
     Raises:
@@ -90,10 +127,20 @@ def train_here(
         network = _network(job)
         module = TransformerModule(job, network, progress, saved, on_checkpoint)
         if not progress.is_finished:
-            _fit(module, n_devices, show_progress)
+            _fit(module, n_devices, meeting, show_progress)
         tensors = module.kept_tensors()
     devices = tuple(_device_name(uses_gpu(job.fit), index) for index in range(n_devices))
-    return Trained(tensors, module.progress, resumed_from_step, devices, time.monotonic() - started)
+    wall_s = progress.wall_s + time.monotonic() - started
+    return Trained(tensors, module.progress, resumed_from_step, devices, wall_s)
+
+
+def _require_gpus(fit: TransformerFitOptions, wanted: int) -> None:
+    found = torch.cuda.device_count()
+    if uses_gpu(fit) and found < wanted:
+        raise ConfigError(
+            f"Asked to train on {wanted} GPUs, but this machine has {found} that torch can use. Set "
+            f"training.transformer.devices and accelerator to auto, or run where there are as many."
+        )
 
 
 def _network(job: Job) -> PageNetwork:
@@ -116,7 +163,7 @@ def _resumed(job: Job) -> tuple[Progress, dict[str, Any]]:
     return Progress.from_json(state), tensors
 
 
-def _fit(module: TransformerModule, n_devices: int, show_progress: bool) -> None:
+def _fit(module: TransformerModule, n_devices: int, meeting: Path | None, show_progress: bool) -> None:
     fit, progress = module.job.fit, module.progress
     with tempfile.TemporaryDirectory() as folder, quiet():
         if fit.threads:
@@ -124,8 +171,8 @@ def _fit(module: TransformerModule, n_devices: int, show_progress: bool) -> None
         trainer = L.Trainer(
             accelerator="gpu" if uses_gpu(fit) else "cpu",
             devices=n_devices,
-            strategy=Replicas() if n_devices > 1 else "auto",
-            plugins=[LightningEnvironment()] if n_devices > 1 else None,
+            strategy=Replicas(meeting) if meeting else "auto",
+            plugins=[LightningEnvironment()] if meeting else None,
             precision=precision_of(fit),
             max_epochs=fit.max_epochs - progress.epoch,
             deterministic="warn" if fit.deterministic else False,

@@ -1,6 +1,6 @@
 """The process of one device: ``python -m al_platform.models.transformer.worker FOLDER PARENT``.
 
-Started by ``workers``; rank and address come from the environment, as Lightning reads them.
+Started by ``workers``; the rank comes from the environment, as Lightning reads it.
 """
 
 import os
@@ -16,15 +16,16 @@ PARENT_POLL_S = 1.0
 def main(folder: Path, parent: int) -> int:
     """Do this device's part of the job in ``folder``; end when the process ``parent`` does."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    from al_platform.models.transformer.failures import TrainingStoppedError
+    from al_platform.domain.errors import AlPlatformError
     from al_platform.models.transformer.job import Job
     from al_platform.models.transformer.train import train_here
-    from al_platform.models.transformer.workers import write_error, write_result
+    from al_platform.models.transformer.workers import MEETING, write_error, write_result
 
     is_first = os.environ["LOCAL_RANK"] == "0"
     try:
-        trained = train_here(Job.load(folder), lambda _: None, n_devices=int(os.environ["WORLD_SIZE"]))
-    except TrainingStoppedError as error:
+        job, n_devices = Job.load(folder), int(os.environ["WORLD_SIZE"])
+        trained = train_here(job, lambda _: None, n_devices=n_devices, meeting=folder / MEETING)
+    except AlPlatformError as error:
         write_error(error, folder)
         return 1
     if is_first:

@@ -7,7 +7,6 @@ ends all of them when one fails.
 import json
 import logging
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,8 @@ from typing import Any
 import safetensors.numpy
 import torch
 
-from al_platform.models.transformer.checkpoints import newest_checkpoint
+from al_platform.domain.errors import AlPlatformError, ConfigError
+from al_platform.models.transformer.checkpoints import held, newest_checkpoint
 from al_platform.models.transformer.failures import NotFiniteError, OutOfMemoryError, TrainingStoppedError
 from al_platform.models.transformer.job import Job, Progress, Trained
 
@@ -28,6 +28,8 @@ WORKER = "al_platform.models.transformer.worker"
 RESULT_TENSORS = "result.safetensors"
 RESULT = "result.json"
 ERROR = "error.json"
+MEETING = "meeting"
+LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 POLL_S = 0.2
 STOP_S = 10.0
 LAST_LINES = 20
@@ -44,17 +46,21 @@ def train_in_workers(job: Job, on_checkpoint: Callable[[Path], None], n_devices:
     Raises:
         NotFiniteError: The training diverged.
         OutOfMemoryError: Not even one page fits.
+        ConfigError: The encoder does not suit the options.
         TrainingStoppedError: A process ended without a result.
     """
     with tempfile.TemporaryDirectory(prefix="al-platform-") as name:
-        folder, port = Path(name), _free_port()
+        folder = Path(name)
         job.save(folder)
-        workers = [_start(folder, rank, n_devices, port, job) for rank in range(n_devices)]
+        workers = [_start(folder, rank, n_devices, job) for rank in range(n_devices)]
         try:
             _wait(workers, folder, job, on_checkpoint)
         finally:
             _stop(workers)
-        return read_result(folder)
+        trained = read_result(folder)
+    for event in trained.progress.events:
+        LOG.warning(event)
+    return trained
 
 
 def write_result(trained: Trained, folder: Path) -> None:
@@ -81,7 +87,7 @@ def read_result(folder: Path) -> Trained:
     )
 
 
-def write_error(error: TrainingStoppedError, folder: Path) -> None:
+def write_error(error: AlPlatformError, folder: Path) -> None:
     """Write why a worker stopped; the first one's word counts."""
     known: dict[str, Any] = {"message": str(error), "kind": type(error).__name__}
     if isinstance(error, NotFiniteError):
@@ -91,12 +97,12 @@ def write_error(error: TrainingStoppedError, folder: Path) -> None:
     unfinished.replace(folder / ERROR)
 
 
-def _start(folder: Path, rank: int, n_devices: int, port: int, job: Job) -> "subprocess.Popen[bytes]":
+def _start(folder: Path, rank: int, n_devices: int, job: Job) -> "subprocess.Popen[bytes]":
     threads = job.fit.threads or max(1, torch.get_num_threads() // n_devices)
     environment = {
         **os.environ,
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
+        "GLOO_SOCKET_IFNAME": LOOPBACK,
+        "NCCL_SOCKET_IFNAME": LOOPBACK,
         "NODE_RANK": "0",
         "LOCAL_RANK": str(rank),
         "WORLD_SIZE": str(n_devices),
@@ -115,8 +121,11 @@ def _wait(
         time.sleep(POLL_S)
         newest = newest_checkpoint(job.checkpoint_folder)
         if newest is not None and newest != handed_on:
-            on_checkpoint(newest)
-            handed_on = newest
+            # Workers remove a checkpoint when they leave the next one, and handing one on may take minutes.
+            with held(newest) as checkpoint:
+                if checkpoint is not None:
+                    on_checkpoint(checkpoint)
+                    handed_on = newest
     if any(worker.returncode for worker in workers):
         # One failure ends the others' connections: the process that knows the reason may not be the first to end.
         _wait_a_little(workers)
@@ -129,12 +138,12 @@ def _wait_a_little(workers: list["subprocess.Popen[bytes]"]) -> None:
         time.sleep(POLL_S)
 
 
-def _error(folder: Path, n_devices: int) -> TrainingStoppedError:
+def _error(folder: Path, n_devices: int) -> AlPlatformError:
     if (folder / ERROR).exists():
         known = json.loads((folder / ERROR).read_text(encoding="utf-8"))
         if known["kind"] == NotFiniteError.__name__:
             return NotFiniteError(known["rows"], known["step"], known["epoch"])
-        return OutOfMemoryError(known["message"])
+        return {kind.__name__: kind for kind in (OutOfMemoryError, ConfigError)}[known["kind"]](known["message"])
     logs = [(folder / f"{rank}.log").read_text(encoding="utf-8", errors="replace") for rank in range(n_devices)]
     last = [f"device {rank}:\n" + "\n".join(log.splitlines()[-LAST_LINES:]) for rank, log in enumerate(logs)]
     return TrainingStoppedError(
@@ -153,10 +162,3 @@ def _stop(workers: list["subprocess.Popen[bytes]"]) -> None:
         except subprocess.TimeoutExpired:
             worker.kill()
             worker.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port

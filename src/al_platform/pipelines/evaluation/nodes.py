@@ -44,20 +44,23 @@ def score_sets(challenger: Model, champion: Model | None, dataset: pa.Table, tax
         NotReadyError: There is no golden page.
         ConfigError: The champion has other labels.
     """
-    if champion is not None and champion.classifier.config.taxonomy.labels != taxonomy.labels:
+    known = champion.classifier.config.taxonomy if champion else taxonomy
+    if (known.task, known.labels) != (taxonomy.task, taxonomy.labels):
         raise ConfigError(
-            f"The labels changed from {list(champion.classifier.config.taxonomy.labels)} to {list(taxonomy.labels)}: "
-            f"the champion cannot be compared on them. Restore the labels, or begin a new family."
+            f"The labels changed from {list(known.labels)} ({known.task}) to {list(taxonomy.labels)} "
+            f"({taxonomy.task}): the champion cannot be compared on them. Restore the labels, or begin a new family."
         )
-    if not _rows(dataset, "golden").num_rows:
+    if not evaluated_rows(dataset, "golden").num_rows:
         raise NotReadyError(
             "The golden set is empty, so nothing can be decided. It is drawn from imported labels: bring some in with "
             "kedro al import-labels FILE --family NAME, and run the monthly pipeline again."
         )
-    baseline = _most_frequent_answer(_rows(dataset, "train"), taxonomy)
+    baseline = _most_frequent_answer(evaluated_rows(dataset, "train"), taxonomy)
     tiers = dict(zip(dataset["page_id"].to_pylist(), domain_tiers(dataset["domain"].to_pylist()), strict=True))
     models = {"challenger": challenger, "champion": champion, "simpler": challenger.simpler}
-    return {name: _score_set(name, _rows(dataset, name), models, baseline, tiers, taxonomy) for name in EVALUATED}
+    return {
+        name: _score_set(name, evaluated_rows(dataset, name), models, baseline, tiers, taxonomy) for name in EVALUATED
+    }
 
 
 def match_random_draws(batches: Any, dataset: pa.Table) -> RandomDraws:
@@ -67,9 +70,11 @@ def match_random_draws(batches: Any, dataset: pa.Table) -> RandomDraws:
         batches: Every batch so far, with ``cycle``; only the columns of a draw are read.
         dataset: See ``schemas.DATASET``.
     """
-    expired = _rows(dataset, "validation").filter(pc.is_in(pc.field("reason"), pa.array(sorted(TEST_REASONS))))
+    expired = evaluated_rows(dataset, "validation").filter(pc.is_in(pc.field("reason"), pa.array(sorted(TEST_REASONS))))
     return match_draws(
-        read_drawn(batches), _rows(dataset, "audit")["page_id"].to_pylist(), set(expired["page_id"].to_pylist())
+        read_drawn(batches),
+        evaluated_rows(dataset, "audit")["page_id"].to_pylist(),
+        set(expired["page_id"].to_pylist()),
     )
 
 
@@ -105,7 +110,7 @@ def analyse_challenger(
     dataset: pa.Table, scored: Scored, taxonomy: Taxonomy, options: EvaluationOptions
 ) -> dict[str, Any]:
     """Return where the challenger is wrong on golden: confusions, slices, most confident mistakes."""
-    rows, golden = _rows(dataset, "golden"), scored["golden"]
+    rows, golden = evaluated_rows(dataset, "golden"), scored["golden"]
     analysis = analyse_errors(
         rows["page_id"].to_pylist(),
         rows["text"].to_pylist(),
@@ -124,7 +129,7 @@ def check_speed(challenger: Model, dataset: pa.Table, options: EvaluationOptions
 
     The time itself is only logged: it is another one in each run, and outputs must not be.
     """
-    texts = _rows(dataset, "golden")["text"].to_pylist()[:TIMED_PAGES]
+    texts = evaluated_rows(dataset, "golden")["text"].to_pylist()[:TIMED_PAGES]
     limit = options.gate.max_ms_per_page
     for _ in range(TIMED_ATTEMPTS):
         started = time.perf_counter()
@@ -185,7 +190,7 @@ def decide_verdict(
 
 def list_evaluated_pages(scored: Scored, dataset: pa.Table, taxonomy: Taxonomy) -> pa.Table:
     """Return what each model decides on each held-out page; see ``schemas.EVALUATED_PAGES``."""
-    tables = [_decisions(name, rows, _rows(dataset, name), taxonomy) for name, rows in scored.items()]
+    tables = [_decisions(name, rows, evaluated_rows(dataset, name), taxonomy) for name, rows in scored.items()]
     return pa.concat_tables(tables)
 
 
@@ -210,8 +215,11 @@ def report_evaluation(
     }
 
 
-def _rows(dataset: pa.Table, name: str) -> pa.Table:
-    """Return the pages of a set; of audit those drawn with a known probability: others stand for no part of traffic."""
+def evaluated_rows(dataset: pa.Table, name: str) -> pa.Table:
+    """Return the pages of a set that models are scored on, in the order of the scores.
+
+    Of audit these are the pages drawn with a known probability: others stand for no part of traffic.
+    """
     rows = dataset.filter(pc.field("set") == name)
     return rows.filter(pc.is_valid(rows["inclusion_probability"])) if name == "audit" else rows
 
@@ -269,7 +277,9 @@ def _figures(
 def _traffic(scored: Scored, draws: RandomDraws, dataset: pa.Table) -> dict[str, Any]:
     """Return accuracy on traffic by each estimate, of each model."""
     audit, validation = scored["audit"], scored["validation"]
-    is_traffic = np.array([source != IMPORTED for source in _rows(dataset, "validation")["source"].to_pylist()], bool)
+    is_traffic = np.array(
+        [source != IMPORTED for source in evaluated_rows(dataset, "validation")["source"].to_pylist()], bool
+    )
 
     def figures(model: ModelOutput, on_validation: ModelOutput) -> dict[str, Any]:
         right = _is_right(audit.truth, model)

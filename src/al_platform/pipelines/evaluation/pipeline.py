@@ -15,109 +15,67 @@ from al_platform.pipelines.evaluation.nodes import (
 )
 from al_platform.pipelines.evaluation.report_nodes import compare_pages, measure_staleness, write_report
 
+TAXONOMY, OPTIONS, FAMILY, CYCLE = "params:taxonomy", "params:evaluation", "params:family", "params:cycle"
+
 
 def create_pipeline() -> Pipeline:
     """Wire evaluation: challenger, champion and data set in, figures and verdict out."""
-    return Pipeline(
-        [
-            Node(
-                score_sets,
-                inputs=["challenger", "champion", "dataset", "params:taxonomy"],
-                outputs="scored",
-                name="score_sets",
-            ),
-            Node(
-                match_random_draws,
-                inputs=["batches", "dataset"],
-                outputs="draws",
-                name="match_random_draws",
-            ),
-            Node(
-                analyse_challenger,
-                inputs=["dataset", "scored", "params:taxonomy", "params:evaluation"],
-                outputs="error_analysis",
-                name="analyse_challenger",
-            ),
-            Node(
-                check_speed,
-                inputs=["challenger", "dataset", "params:evaluation"],
-                outputs="is_fast_enough",
-                name="check_speed",
-            ),
-            Node(
-                gather_gate_evidence,
-                inputs=[
-                    "scored",
-                    "challenger",
-                    "champion",
-                    "previous_verdict",
-                    "draws",
-                    "error_analysis",
-                    "is_fast_enough",
-                    "params:taxonomy",
-                    "params:evaluation",
-                ],
-                outputs="evidence",
-                name="gather_gate_evidence",
-            ),
-            Node(
-                evaluate_challenger,
-                inputs=["scored", "draws", "evidence", "dataset", "params:taxonomy", "params:evaluation"],
-                outputs="evaluation",
-                name="evaluate_challenger",
-            ),
-            Node(
-                decide_verdict,
-                inputs=["evidence", "scored", "previous_verdict", "params:evaluation", "params:cycle"],
-                outputs="verdict",
-                name="decide_verdict",
-            ),
-            Node(
-                list_evaluated_pages,
-                inputs=["scored", "dataset", "params:taxonomy"],
-                outputs="evaluated_pages",
-                name="list_evaluated_pages",
-            ),
-            Node(
-                measure_staleness,
-                inputs=[
-                    "dataset",
-                    "scored",
-                    "past_champions",
-                    "params:taxonomy",
-                    "params:evaluation",
-                    "params:cycle",
-                ],
-                outputs="staleness",
-                name="measure_staleness",
-            ),
-            Node(
-                compare_pages,
-                inputs=["dataset", "scored", "params:taxonomy"],
-                outputs="compared_pages",
-                name="compare_pages",
-            ),
-            Node(
-                write_report,
-                inputs=[
-                    "evaluation",
-                    "verdict",
-                    "error_analysis",
-                    "training_report",
-                    "dataset_card",
-                    "staleness",
-                    "compared_pages",
-                    "params:family",
-                    "params:cycle",
-                ],
-                outputs="challenger_report",
-                name="write_report",
-            ),
-            Node(
-                report_evaluation,
-                inputs=["evaluation", "verdict", "error_analysis", "evaluated_pages", "challenger_report"],
-                outputs="evaluation_report",
-                name="report_evaluation",
-            ),
-        ]
-    )
+    return Pipeline([*_measure(), *_decide(), *_tell()])
+
+
+def _measure() -> list[Node]:
+    """Score all models once on the held-out sets, and look at what else the gate asks for."""
+    return [
+        Node(score_sets, ["challenger", "champion", "dataset", TAXONOMY], "scored", name="score_sets"),
+        Node(match_random_draws, ["batches", "dataset"], "draws", name="match_random_draws"),
+        Node(
+            analyse_challenger,
+            ["dataset", "scored", TAXONOMY, OPTIONS],
+            "error_analysis",
+            name="analyse_challenger",
+        ),
+        Node(check_speed, ["challenger", "dataset", OPTIONS], "is_fast_enough", name="check_speed"),
+        Node(list_evaluated_pages, ["scored", "dataset", TAXONOMY], "evaluated_pages", name="list_evaluated_pages"),
+    ]
+
+
+def _decide() -> list[Node]:
+    """Gather the evidence, write its figures down, and judge it."""
+    known = ["scored", "challenger", "champion", "previous_verdict", "draws", "error_analysis", "is_fast_enough"]
+    return [
+        Node(gather_gate_evidence, [*known, TAXONOMY, OPTIONS], "evidence", name="gather_gate_evidence"),
+        Node(
+            evaluate_challenger,
+            ["scored", "draws", "evidence", "dataset", TAXONOMY, OPTIONS],
+            "evaluation",
+            name="evaluate_challenger",
+        ),
+        Node(
+            decide_verdict,
+            ["evidence", "scored", "previous_verdict", OPTIONS, CYCLE],
+            "verdict",
+            name="decide_verdict",
+        ),
+    ]
+
+
+def _tell() -> list[Node]:
+    """Say what skipping a quarter would have cost, write the report for people, and sum up."""
+    figures = ["evaluation", "verdict", "error_analysis"]
+    shown = [*figures, "training_report", "dataset_card", "staleness", "compared_pages"]
+    return [
+        Node(
+            measure_staleness,
+            ["dataset", "scored", "past_champions", TAXONOMY, OPTIONS, CYCLE],
+            "staleness",
+            name="measure_staleness",
+        ),
+        Node(compare_pages, ["dataset", "scored", TAXONOMY], "compared_pages", name="compare_pages"),
+        Node(write_report, [*shown, FAMILY, CYCLE], "challenger_report", name="write_report"),
+        Node(
+            report_evaluation,
+            [*figures, "evaluated_pages", "challenger_report"],
+            "evaluation_report",
+            name="report_evaluation",
+        ),
+    ]

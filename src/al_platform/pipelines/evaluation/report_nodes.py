@@ -3,13 +3,13 @@
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from al_platform.catalog.past_champions import PastChampion
 from al_platform.domain import staleness
 from al_platform.domain.evidence import ScoredSet
 from al_platform.domain.staleness import PastDecisions
 from al_platform.domain.taxonomy import Taxonomy
+from al_platform.pipelines.evaluation.nodes import evaluated_rows
 from al_platform.pipelines.evaluation.options import EvaluationOptions
 from al_platform.reports.challenger_report import ChallengerReport, render_report
 from al_platform.reports.curves import ClassCurves, class_curves
@@ -44,8 +44,8 @@ def measure_staleness(
         cycle: Of the challenger.
     """
     texts = evaluated_rows(dataset, _AUDIT)["text"].to_pylist()
-    audit, labels = scored[_AUDIT], taxonomy.labels
-    comparable = [past for past in past_champions if past.model.classifier.config.taxonomy.labels == labels]
+    audit = scored[_AUDIT]
+    comparable = [past for past in past_champions if _has_labels(past, taxonomy)]
     decisions = (past.model.classifier.decide(past.model.classifier.score(texts).probabilities) for past in comparable)
     curve = staleness.staleness(
         audit.truth,
@@ -97,7 +97,6 @@ def write_report(
     return render_report(report)
 
 
-def evaluated_rows(dataset: pa.Table, name: str) -> pa.Table:
-    """Return the pages of a set that both models were scored on, in the order of the scores."""
-    rows = dataset.filter(pc.field("set") == name)
-    return rows.filter(pc.is_valid(rows["inclusion_probability"])) if name == _AUDIT else rows
+def _has_labels(past: PastChampion, taxonomy: Taxonomy) -> bool:
+    known = past.model.classifier.config.taxonomy
+    return (known.task, known.labels) == (taxonomy.task, taxonomy.labels)

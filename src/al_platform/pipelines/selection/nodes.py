@@ -4,6 +4,7 @@ import json
 import logging
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from al_platform.annotation import AnnotationOptions, PlatformConnection
@@ -16,6 +17,7 @@ from al_platform.domain.selection.options import SelectionOptions
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.domain.text import clean_text
 from al_platform.models.model import Model
+from al_platform.schemas import STRINGS
 
 LOG = logging.getLogger("al_platform")
 SUMMARY = b"selection_summary"
@@ -66,7 +68,7 @@ def open_duel(
     if not frame:
         return []
     texts = list(frame.values())
-    said, objected = _decisions(champion, texts), _decisions(challenger_before, texts)
+    said, objected = _answers(champion, texts), _answers(challenger_before, texts)
     taxonomy = champion.classifier.config.taxonomy
     duel = draw_duel(list(frame), said, objected, taxonomy, size=options.duel.size, salt=salt)
     return [DuelOfModels(*pair, duel)] if duel.frame.drawn else []
@@ -85,7 +87,7 @@ def _new_texts(
     return {name: text for name, text, is_repeat in zip(names, texts, repeats, strict=True) if not is_repeat}
 
 
-def _decisions(model: Model, texts: list[str]) -> Any:
+def _answers(model: Model, texts: list[str]) -> Any:
     return model.classifier.decide(model.classifier.score(texts).probabilities)
 
 
@@ -98,6 +100,8 @@ def select_batch(
     pages: Pages,
     batches_before: pa.Table,
     imported_labels: pa.Table,
+    previous_dataset: pa.Table,
+    champion: Model | None,
     sealed_batch: pa.Table | None,
     duels: list[DuelOfModels],
     taxonomy: Taxonomy,
@@ -113,6 +117,8 @@ def select_batch(
         pages: The month's pages, for what annotators are shown.
         batches_before: Pages sent in cycles before this one, labelled or pending.
         imported_labels: Pages that came with a label.
+        previous_dataset: Labelled pages, whose copies are not asked about.
+        champion: Gives the thresholds, if it made the predictions.
         sealed_batch: What this cycle has sent already; then it is returned as it is.
         duels: Pages that decide between champion and challenger, if that is open.
         taxonomy: The family's labels.
@@ -122,18 +128,18 @@ def select_batch(
         cycle: This cycle.
 
     Returns:
-        ``options.budget`` rows and those of the duel; see ``schemas.BATCH``. The counts of the choice are in the
-        schema's metadata.
+        ``options.budget`` rows, fewer only where ``options.cost`` limits them, and those of the duel; see
+        ``schemas.BATCH``. The counts of the choice are in the schema's metadata.
 
     Raises:
-        PoolExhaustedError: Fewer candidates than the budget.
+        PoolExhaustedError: Fewer candidates than the budget, or a limit that cannot be kept.
     """
     # Ibis takes a third of a second to import, and commands like "kedro registry list" choose nothing.
     from al_platform.domain.selection.choose import choose_batch
-    from al_platform.domain.selection.eligible import Pool
+    from al_platform.domain.selection.eligible import Copies, Pool
 
     if sealed_batch is not None:
-        if _without_duel(sealed_batch) != options.budget:
+        if options.cost.limit is None and _without_duel(sealed_batch) != options.budget:
             LOG.warning(
                 "The batch of %s %s was sent with %s pages and stays; selection.budget=%s is for later cycles.",
                 *(family, cycle, _without_duel(sealed_batch), options.budget),
@@ -146,14 +152,23 @@ def select_batch(
         taxonomy=taxonomy,
         family=family,
         cycle=cycle,
+        thresholds=_thresholds(champion, predictions),
     )
-    selection = choose_batch(
-        pool,
-        options,
-        lambda texts: near_duplicate_groups([clean_text(text) for text in texts], near_duplicates),
-        duels[0] if duels else None,
+    labelled = previous_dataset["text"].to_pylist()
+    copies = Copies(
+        groups=lambda texts: near_duplicate_groups([clean_text(text) for text in texts], near_duplicates),
+        repeats_labelled=lambda texts: similar_to([clean_text(text) for text in texts], labelled, near_duplicates),
     )
+    selection = choose_batch(pool, options, copies, duels[0] if duels else None)
     return selection.batch.replace_schema_metadata({SUMMARY: selection.summary.model_dump_json()})
+
+
+def _thresholds(champion: Model | None, predictions: Expression) -> tuple[float, ...] | None:
+    """Return the champion's thresholds, if the predictions are its own."""
+    if champion is None or not champion.classifier.config.taxonomy.is_multi:
+        return None
+    digests = predictions.select("model_digest").distinct().to_pyarrow()["model_digest"].to_pylist()
+    return champion.classifier.config.thresholds if digests == [champion.digest] else None
 
 
 def _without_duel(batch: pa.Table) -> int:
@@ -166,11 +181,31 @@ def seal_batch(proposal: pa.Table) -> pa.Table:
 
 
 def submit_batch(
-    batch: pa.Table, platform: PlatformConnection, taxonomy: Taxonomy, options: AnnotationOptions
+    batch: pa.Table,
+    predictions: Expression,
+    champion: Model | None,
+    platform: PlatformConnection,
+    taxonomy: Taxonomy,
+    options: AnnotationOptions,
 ) -> dict[str, Any]:
     """Send the batch to the annotators; pages that are there already are not sent again."""
+    if options.shows_predictions and champion is not None:
+        batch = batch.append_column("suggested", _suggestions(batch["page_id"], predictions, champion))
     receipt: dict[str, Any] = platform.open(taxonomy, options).submit(batch).model_dump(mode="json")
     return receipt
+
+
+def _suggestions(page_ids: pa.ChunkedArray, predictions: Expression, champion: Model) -> pa.Array:
+    """Return what the champion decides about each page, null where the prediction is not its own."""
+    is_asked = predictions["page_id"].isin(page_ids.to_pylist()) & (predictions["model_digest"] == champion.digest)
+    rows = predictions.filter(is_asked).select("page_id", "probabilities").to_pyarrow()
+    config = champion.classifier.config
+    probabilities = np.array(rows["probabilities"].to_pylist(), dtype=np.float32).reshape(
+        -1, len(config.taxonomy.labels)
+    )
+    decided = config.taxonomy.decode(config.decide(probabilities))
+    by_page = dict(zip(rows["page_id"].to_pylist(), decided, strict=True))
+    return pa.array([by_page.get(page) for page in page_ids.to_pylist()], STRINGS)
 
 
 def report_selection(batch: pa.Table, receipt: dict[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,8 @@ def create_pipeline() -> Pipeline:
                     "pages",
                     "batches_before",
                     "imported_labels",
+                    "previous_dataset",
+                    "champion",
                     "sealed_batch",
                     "duels",
                     "params:taxonomy",
@@ -54,7 +56,7 @@ def create_pipeline() -> Pipeline:
             Node(seal_batch, inputs="proposal", outputs="batch", name="seal_batch"),
             Node(
                 submit_batch,
-                inputs=["batch", "platform", "params:taxonomy", "params:annotation"],
+                inputs=["batch", "predictions", "champion", "platform", "params:taxonomy", "params:annotation"],
                 outputs="receipt",
                 name="submit_batch",
             ),

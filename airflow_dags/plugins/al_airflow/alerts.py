@@ -1,0 +1,71 @@
+"""Alerts: one for each failure, with the run's link, and one for a run that is late."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import requests
+from airflow.providers.smtp.notifications.smtp import SmtpNotifier
+from airflow.sdk import AsyncCallback, BaseNotifier, Connection, DeadlineAlert, DeadlineReference
+
+_TIMEOUT_S = 30
+_FAILED = "{{ dag.dag_id }}: {{ ti.task_id }} failed"
+_WHAT = """Run {{ dag_run.run_id }}, try {{ ti.try_number }}: {{ exception | default("the task's process was lost") }}
+{{ ti.xcom_pull(task_ids=ti.task_id, key="run_page_url") or ti.log_url }}"""
+_LATE = "{dag_id} is late"
+_HOW_LATE = "Run {{{{ dag_run.dag_run_id }}}} of {dag_id} has not ended after {hours:g} hours."
+
+
+class WebhookNotifier(BaseNotifier):
+    """Posts ``{"text": ...}`` to the address in a connection, as chat services take it.
+
+    Args:
+        connection: Name of a connection: its host is the address, its password, if any, a bearer token.
+        text: What to say; a template.
+    """
+
+    template_fields: Sequence[str] = ("text",)
+
+    def __init__(self, connection: str, text: str, context: Any = None) -> None:
+        super().__init__(context=context)
+        self.connection = connection
+        self.text = text
+
+    def notify(self, context: Any) -> None:
+        """Post from a worker."""
+        self._post(Connection.get(self.connection))
+
+    async def async_notify(self, context: Any) -> None:
+        """Post from the triggerer."""
+        await asyncio.to_thread(self._post, await Connection.async_get(self.connection))
+
+    def _post(self, connection: Any) -> None:
+        headers = {"Authorization": f"Bearer {connection.password}"} if connection.password else {}
+        answer = requests.post(connection.host, json={"text": self.text}, headers=headers, timeout=_TIMEOUT_S)
+        answer.raise_for_status()
+
+
+def on_failure(emails: Sequence[str], webhooks: Sequence[str], smtp_connection: str) -> list[Any]:
+    """Return what tells of a task that failed for good: callbacks, one for each channel."""
+    by_mail = [SmtpNotifier(to=list(emails), subject=_FAILED, html_content=_html(_WHAT), smtp_conn_id=smtp_connection)]
+    return [*(by_mail if emails else ()), *(WebhookNotifier(name, f"{_FAILED}\n{_WHAT}") for name in webhooks)]
+
+
+def late(
+    dag_id: str, hours: float, emails: Sequence[str], webhooks: Sequence[str], smtp_connection: str
+) -> list[DeadlineAlert]:
+    """Return what tells, once for each channel, of a run that has not ended some hours after it was queued."""
+    subject, text = _LATE.format(dag_id=dag_id), _HOW_LATE.format(dag_id=dag_id, hours=hours)
+    mail = {"to": list(emails), "subject": subject, "html_content": _html(text), "smtp_conn_id": smtp_connection}
+    callbacks = [
+        *([AsyncCallback(SmtpNotifier, kwargs=mail)] if emails else ()),
+        *(AsyncCallback(WebhookNotifier, kwargs={"connection": name, "text": text}) for name in webhooks),
+    ]
+    queued, interval = DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=hours)
+    return [DeadlineAlert(reference=queued, interval=interval, callback=callback) for callback in callbacks]
+
+
+def _html(text: str) -> str:
+    lines = text.replace("\n", "<br>\n")
+    return f"{{% autoescape true %}}{lines}{{% endautoescape %}}"

@@ -1,0 +1,1 @@
+"""Everything about every model in one place: one HTML file in the store, made from what was committed."""

@@ -1,0 +1,1 @@
+"""What was run, on which data, with which figures: read from manifests, in one table."""
