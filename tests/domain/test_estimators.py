@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -199,6 +199,8 @@ def test_the_interval_of_a_share_covers_the_frame():
     assert stats.binom.ppf(0.001, trials, 0.94) <= covered <= stats.binom.ppf(0.9995, trials, 0.97)
 
 
+# Here the weighted share rounds to more than one.
+@example([(True, probability) for probability in (1.0, 0.75, 0.75, 0.59375, 0.375, 0.1875, 0.09375, 1.0)])
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.floats(0.01, 1)), min_size=2, max_size=30))
 def test_a_share_lies_in_its_interval_between_zero_and_one(rows):

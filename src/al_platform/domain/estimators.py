@@ -224,5 +224,8 @@ def _corrected(resamples: Resamples, levels: FloatArray) -> FloatArray:
 
 def _share_interval(share: float, variance: float, weights: FloatArray, confidence: float) -> tuple[float, float]:
     kish = float(weights.sum() ** 2 / (weights**2).sum())
-    effective = share * (1 - share) / variance if variance > 0 else kish
+    # A sum of weights may round to a hair above the weights' own sum.
+    share = min(max(share, 0.0), 1.0)
+    spread = share * (1 - share)
+    effective = spread / variance if min(spread, variance) > 0 else kish
     return wilson(share * effective, effective, confidence)
