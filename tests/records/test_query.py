@@ -118,6 +118,15 @@ def test_a_commit_that_is_announced_before_it_is_there_is_taken_in_when_it_is(co
     assert index_of(copy, tmp_path / "cache").refresh().num_rows == 11
 
 
+def test_a_commit_that_comes_while_the_index_is_first_made_is_taken_in_afterwards(copy, tmp_path):
+    key = StageKey("topics", NEXT, "preparation")
+    entry = Stores.of_environment(copy.loader).of_stage("preparation").local(f"{key.prefix}/log/000001.json")
+    hidden = entry.rename(tmp_path / "entry")
+    assert index_of(copy, tmp_path / "cache").refresh().num_rows == 10
+    hidden.rename(entry)
+    assert index_of(copy, tmp_path / "cache").refresh().num_rows == 11
+
+
 def test_sql_answers_over_the_same_table_and_reaches_nothing_else(quarter, tmp_path):
     runs = index_of(quarter, tmp_path).refresh()
     answer = query_runs(

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from al_platform.growth import wall_s
 from al_platform.progress import progress
 from al_platform.stages import STAGE, STAGES, DataClass
-from al_platform.storage.audit_log import AuditLine, first_line_id, lines_after, newest_number
+from al_platform.storage.audit_log import AuditLine, first_line_id, last_lines, lines_after
 from al_platform.storage.commit_log import Entry, Manifest, read_manifest, to_json
 from al_platform.storage.store import Store
 from al_platform.stores import CLASSES, Stores
@@ -33,6 +33,7 @@ _PARALLEL_READS = 8
 _TABLE, _STATE = "runs.parquet", "state.json"
 _DEPTH = 5  # family/cycle/stage/log/entry
 _PATIENCE = timedelta(days=1)
+_AT_WORK_LINES = 100  # newest lines, of which some may announce what their runs have yet to create
 # Small outputs, beside a stage's report, that name a model.
 _MORE = {"training": ("challenger",), "evaluation": ("verdict",)}
 
@@ -146,10 +147,13 @@ class RunIndex:
 
     def _made_anew(self) -> pa.Table:
         # In this order: a line that comes meanwhile is taken in next time, and its commit counts once.
-        newest, first = newest_number(self._logs), first_line_id(self._logs)
+        lines, first = last_lines(self._logs, _AT_WORK_LINES), first_line_id(self._logs)
         logged = [each for name, store in self._stores.by_class.items() for each in _all_logged(name, store)]
         rows = [row for row in self._rows(logged) if row is not None]
-        return self._keep(rows, _State(version=_VERSION, first=first, newest=newest))
+        commits = [line for line in lines if line.action == "commit" and _is_recent(line)]
+        awaited = [line for line in commits if _announced(line) not in logged]
+        newest = lines[-1].number if lines else 0
+        return self._keep(rows, _State(version=_VERSION, first=first, newest=newest, awaited=awaited))
 
     def _keep(self, rows: list[_Row], state: _State) -> pa.Table:
         distinct = {(row["family"], row["stage"], row["cycle"], row["number"]): row for row in rows}

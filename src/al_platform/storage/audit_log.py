@@ -194,11 +194,6 @@ def lines_after(store: Store, number: int) -> list[AuditLine]:
     return _lines(store, sorted(found for found in _numbers(store.list(_FOLDER)) if found > number))
 
 
-def newest_number(store: Store) -> int:
-    """Return the number of the newest line, 0 before the first."""
-    return max(_numbers(store.list(_FOLDER)), default=0)
-
-
 def first_line_id(store: Store) -> str | None:
     """Return the id of the first line, which tells one log from another; None where there is none to read."""
     try:
@@ -232,7 +227,7 @@ def _lines(store: Store, numbers: Sequence[int]) -> list[AuditLine]:
 
 
 def _newest(store: Store) -> _Head:
-    number = newest_number(store)
+    number = max(_numbers(store.list(_FOLDER)), default=0)
     return _Head(number, bytes_sha256(store.read(line_path(number))) if number else None)
 
 
