@@ -50,6 +50,9 @@ _OFF = (
     # A mistyped bucket is an error here, as it is on AWS.
     "-s3.autoCreateBucket=false",
 )
+# A bucket takes a volume or more, and by default there are only as many as the free disk holds full ones: a few dozen
+# buckets of a few bytes each used them up on a disk with 75 GB free.
+_VOLUMES = "-volume.max=5000"
 _PROBE = {"Bucket": "readiness", "Key": "probe"}
 
 
@@ -155,7 +158,7 @@ class S3Server:
         weed = environment("seaweedfs") / "bin" / "weed"
         ports = [f"-{option}={port}" for option, port in self._ports.items()]
         where = [f"-dir={self._data / 'volumes'}", f"-s3.config={self._config}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
-        return [str(weed), "-logtostderr=true", "mini", *where, *ports, *_OFF]
+        return [str(weed), "-logtostderr=true", "mini", *where, *ports, *_OFF, _VOLUMES]
 
     @property
     def _config(self) -> Path:

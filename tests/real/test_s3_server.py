@@ -63,3 +63,14 @@ def test_a_second_server_on_the_same_data_keeps_keys_and_objects(tmp_path: Path)
     with S3Server(tmp_path, identities={"trainer": ["Read"]}) as second:
         assert second.credentials() == first.credentials()
         assert second.client("trainer").get_object(Bucket="kept", Key="a")["Body"].read() == b"hello"
+
+
+def test_a_hundred_buckets_find_room(s3_server: S3Server) -> None:
+    client = s3_server.client(max_pool_connections=8)
+
+    def fill(number: int) -> None:
+        client.create_bucket(Bucket=f"room-{number}")
+        client.put_object(Bucket=f"room-{number}", Key="a", Body=b"hello")
+
+    with ThreadPoolExecutor(8) as writers:
+        list(writers.map(fill, range(100)))
