@@ -15,7 +15,7 @@ from kedro.framework.startup import bootstrap_project
 
 from al_platform.health.audit import verify_environment
 from al_platform.health.doctor import diagnose
-from al_platform.health.stores import Stores
+from al_platform.health.stores import TendedStores
 from al_platform.runner import FamilyRunner
 from al_platform.stages import STAGES
 from temporary_project import CYCLE, Project
@@ -76,7 +76,7 @@ _FORKS.set_forkserver_preload(
 
 def is_sound(project: Project) -> bool:
     """Let the doctor remove what the killed run left; return whether store and audit log are as they should be."""
-    stores = Stores.of(project.loader)
+    stores = TendedStores.of(project.loader)
     found = diagnose(stores, timedelta(hours=24), fix=True)
     return found.is_clean and not verify_environment(project.loader).findings
 

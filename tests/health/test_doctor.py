@@ -19,7 +19,7 @@ from al_platform.health import damage, leftovers
 from al_platform.health.cli import audit, doctor
 from al_platform.health.commits import Commits, StoredCommit, references
 from al_platform.health.doctor import diagnose
-from al_platform.health.stores import Stores
+from al_platform.health.stores import TendedStores
 from al_platform.stages import STAGES
 from al_platform.storage.audit_log import AuditLog, entry_subject, last_lines
 from al_platform.storage.commit_log import Manifest, Output, StageKey, commit, file_sha256, log_length, to_json
@@ -479,7 +479,7 @@ class CountsCopies(LocalStore):
 
 def test_of_small_outputs_no_local_copy_is_made(patient, monkeypatch):
     monkeypatch.setattr(CountsCopies, "copies", [])
-    stores = Stores.of(patient.loader)
+    stores = TendedStores.of(patient.loader)
     counting = {name: CountsCopies(store.root) for name, store in stores.by_class.items()}
     assert diagnose(replace(stores, by_class=counting), timedelta(hours=24)).is_clean
     assert all("/by_digest/" in path for path in CountsCopies.copies)
@@ -517,7 +517,7 @@ def test_no_model_is_removed_where_damage_hides_what_refers_to_it(patient):
 
 
 def test_the_simpler_model_beside_a_challenger_is_referred_to(patient):
-    store, stores = store_of(patient, "models"), Stores.of(patient.loader)
+    store, stores = store_of(patient, "models"), TendedStores.of(patient.loader)
     path = f"topics/{CYCLE}/training/attempts/{RUN}/challenger.json"
     data = b'{"model_digest": "aa", "simpler_model": "bb"}'
     store.write(path, data)
@@ -531,7 +531,7 @@ def test_the_simpler_model_beside_a_challenger_is_referred_to(patient):
 def test_within_an_experiment_the_doctor_refuses(patient):
     patient.configure("globals.yml", {"root": "data/test", "experiment": "bold"})
     with pytest.raises(ConfigError, match="experiment 'bold'"):
-        Stores.of(patient.loader)
+        TendedStores.of(patient.loader)
 
 
 def test_people_read_what_was_found_and_what_to_do(patient):

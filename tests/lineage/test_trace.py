@@ -14,7 +14,7 @@ from al_platform.domain.errors import ConfigError, NotReadyError
 from al_platform.lineage.cli import lineage
 from al_platform.lineage.picture import lineage_svg
 from al_platform.lineage.render import print_lineage
-from al_platform.lineage.stores import Stores
+from al_platform.lineage.stores import SearchedStores
 from al_platform.lineage.trace import model_lineage
 from al_platform.lineage.trained import trainings
 from al_platform.lineage.uses import page_uses
@@ -118,7 +118,7 @@ def test_a_superseded_training_is_found_by_its_digest_and_the_newest_by_the_fami
     newest = model_lineage(own.loader, "topics").model_digest
     assert newest != of_second.model_digest
     assert model_lineage(own.loader, of_second.model_digest).nodes[0].id == of_second.model_digest
-    assert len(trainings(Stores.of(own.loader))) == 3
+    assert len(trainings(SearchedStores.of(own.loader))) == 3
 
 
 def test_a_dataset_that_a_re_run_found_equal_is_followed_to_the_committed_one(own, first):

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from al_platform.config import FamilyConfigLoader
-from al_platform.health.stores import Stores
+from al_platform.health.stores import TendedStores
 from al_platform.storage.audit_check import Verification, verify
 from al_platform.storage.audit_log import Anchor, AuditLine
 from al_platform.stores import open_anchor
@@ -17,7 +17,7 @@ NO_ANCHOR = "There is no anchor: rewriting of the whole chain cannot be noticed.
 
 def verify_environment(loader: FamilyConfigLoader) -> Verification:
     """Return what is wrong with the audit log of the environment, compared with every log in its stores."""
-    stores = Stores.of(loader)
+    stores = TendedStores.of(loader)
     committed = list(stores.committed())
     found = verify(stores.by_class["logs"], open_anchor(loader), committed, stores.find)
     families = {entry.entry.partition("/")[0] for entry in committed if not entry.is_tombstone}

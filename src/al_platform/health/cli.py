@@ -33,12 +33,12 @@ def doctor(env: str | None, fix: bool, quick: bool, older_than: float, as_json: 
     from datetime import timedelta
 
     from al_platform.health import doctor as health
-    from al_platform.health.stores import Stores
+    from al_platform.health.stores import TendedStores
     from al_platform.project import project_loader
     from al_platform.stores import open_audit_log
 
     loader = project_loader(env)
-    stores, record = Stores.of(loader), open_audit_log(loader).record
+    stores, record = TendedStores.of(loader), open_audit_log(loader).record
     found = health.diagnose(stores, timedelta(hours=older_than), fix=fix, quick=quick, record=record)
     if as_json:
         _print_json(health.as_json(found))

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from al_platform.config import FamilyConfigLoader
 from al_platform.domain.errors import ConfigError, NotReadyError, known_names
-from al_platform.lineage.stores import Stores
+from al_platform.lineage.stores import SearchedStores
 from al_platform.lineage.trained import (
     Training,
     champion_entries,
@@ -134,13 +134,13 @@ def model_lineage(loader: FamilyConfigLoader, model: str) -> Lineage:
         ConfigError: There is no such model, or several begin like this.
         NotReadyError: The family has trained no model.
     """
-    stores = Stores.of(loader)
+    stores = SearchedStores.of(loader)
     trained = trainings(stores)
     family, digest = _find(stores, trained, loader.families, model)
     return _Tracer(stores, trained).trace(family, digest)
 
 
-def _find(stores: Stores, trained: list[Training], families: list[str], model: str) -> tuple[str, str]:
+def _find(stores: SearchedStores, trained: list[Training], families: list[str], model: str) -> tuple[str, str]:
     if model in families:
         of_family = [training for training in trained if training.family == model]
         if not of_family:
@@ -176,7 +176,7 @@ class _Draft:
 class _Tracer:
     """Walks from a model to what it came from, nearest first; what was met before is linked, not walked again."""
 
-    def __init__(self, stores: Stores, trained: list[Training]):
+    def __init__(self, stores: SearchedStores, trained: list[Training]):
         self._stores = stores
         self._trained = trained
         self._drafts: dict[str, _Draft] = {}

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from al_platform.config import FamilyConfigLoader
 from al_platform.lineage.mentions import find_page, values_of_page
-from al_platform.lineage.stores import Place, Stores, fresh_copy, production_and_experiments
+from al_platform.lineage.stores import Place, SearchedStores, fresh_copy, production_and_experiments
 from al_platform.lineage.trained import Training, champion_entries, present_file, trainings
 from al_platform.progress import progress
 from al_platform.stages import DataClass
@@ -103,7 +103,7 @@ def page_uses(loader: FamilyConfigLoader, page_id: str) -> list[Use]:
     return [*(each.use for each in found), *model_uses(everywhere, found, page_id)]
 
 
-def searched(everywhere: Iterable[Stores]) -> Iterator[Place]:
+def searched(everywhere: Iterable[SearchedStores]) -> Iterator[Place]:
     """Yield every file that may name a page."""
     return (place for stores in everywhere for place in stores.places() if may_name_a_page(place.path))
 
@@ -126,7 +126,7 @@ def occurrences(places: Sequence[Place], page_id: str) -> list[Occurrence]:
     return [Occurrence(place, use) for place, use in zip(places, found, strict=True) if use is not None]
 
 
-def model_uses(everywhere: list[Stores], found: Iterable[Occurrence], page_id: str) -> list[Use]:
+def model_uses(everywhere: list[SearchedStores], found: Iterable[Occurrence], page_id: str) -> list[Use]:
     """Return every model that was trained, validated or tested on a page, and whether it is champion now.
 
     Args:
@@ -179,7 +179,7 @@ def _role(path: str) -> tuple[str, re.Match[str] | None]:
     return next(((role, match) for pattern, role in _ROLES if (match := pattern.fullmatch(path))), ("file", None))
 
 
-def _seen(stores: Stores, training: Training, holding: Container[str], page_id: str) -> Iterator[Use]:
+def _seen(stores: SearchedStores, training: Training, holding: Container[str], page_id: str) -> Iterator[Use]:
     names = _sets(stores, training, holding, page_id)
     champion = bool(names) and is_champion(stores.by_class["champion"], training.family, training.model_digest)
     for name in names:
@@ -195,7 +195,7 @@ def _seen(stores: Stores, training: Training, holding: Container[str], page_id: 
         )
 
 
-def _sets(stores: Stores, training: Training, holding: Container[str], page_id: str) -> list[str]:
+def _sets(stores: SearchedStores, training: Training, holding: Container[str], page_id: str) -> list[str]:
     """Return the sets in which the page was in the data of a training."""
     inputs = (read for name, read in training.manifest.inputs.items() if name.endswith(".dataset"))
     paths = {present_file(stores, file).path for read in inputs for file in read.files}
