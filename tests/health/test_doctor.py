@@ -14,7 +14,7 @@ from typing import ClassVar
 import pytest
 from click.testing import CliRunner
 
-from al_platform.domain.errors import ConfigError
+from al_platform.domain.errors import ConfigError, StoreError
 from al_platform.health import damage, leftovers
 from al_platform.health.cli import audit, doctor
 from al_platform.health.commits import Commits, StoredCommit, references
@@ -571,3 +571,32 @@ def test_a_commit_that_no_line_announces_is_found(patient):
     shutil.rmtree(folder_of(patient, "logs") / "audit", ignore_errors=True)
     found = json.loads(call(audit, "--verify", "--json").stdout)
     assert (kinds(found["findings"]), found["commits"]) == (["unannounced"] * 8, 8)
+
+
+def test_commits_that_are_older_than_the_audit_log_are_adopted_with_a_reason(patient):
+    shutil.rmtree(folder_of(patient, "logs") / "audit", ignore_errors=True)
+    adopted = call(audit, "--adopt", "copied from the old bucket, see OPS-17")
+    assert "8 commits were older than the audit log" in adopted.output
+    assert call(audit, "--verify").exit_code == 0
+    assert call(audit, "--json", "--last", "1").stdout.count("OPS-17") == 1
+    assert json.loads(call(audit, "--adopt", "again", "--json").stdout) == []
+    patient.run("monthly", cycle="2026-11")
+    assert call(audit, "--verify").exit_code == 0
+
+
+def test_what_was_changed_under_a_line_is_not_adopted(patient):
+    log = folder_of(patient, "datasets") / SCORING.prefix / "log"
+    entry = json.loads((log / "000001.json").read_text())
+    (log / "000001.json").write_text(json.dumps({**entry, "manifest_sha256": "d" * 64}))
+    (log / "000002.json").write_text(json.dumps({**entry, "number": 2}))
+    assert json.loads(call(audit, "--adopt", "why not", "--json").stdout) == []
+    assert call(audit, "--verify").exit_code == 1
+
+
+def test_into_an_audit_log_that_is_not_sound_nothing_is_adopted(patient):
+    lines = sorted((folder_of(patient, "logs") / "audit").iterdir())
+    lines[1].unlink()
+    result = call(audit, "--adopt", "why not")
+    assert isinstance(result.exception, StoreError)
+    assert "not sound" in str(result.exception)
+    assert sorted((folder_of(patient, "logs") / "audit").iterdir()) == [lines[0], *lines[2:]]

@@ -4,6 +4,7 @@ Everything heavy is imported inside the commands, so that ``kedro --help`` stays
 """
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -52,14 +53,24 @@ def doctor(env: str | None, fix: bool, quick: bool, older_than: float, as_json: 
 @env_option
 @click.option("--verify", is_flag=True, help="Check the chain, its anchors, and commits against lines.")
 @click.option("--anchor", is_flag=True, help="Hold the newest line's digest outside; with --verify, only if sound.")
+@click.option("--adopt", metavar="REASON", help="Vouch for commits that are older than the log: a line for each.")
 @click.option("--last", default=20, show_default=True, type=click.IntRange(min=1), help="Lines to show.")
 @_JSON
-def audit(env: str | None, verify: bool, anchor: bool, last: int, as_json: bool) -> None:
+def audit(env: str | None, verify: bool, anchor: bool, adopt: str | None, last: int, as_json: bool) -> None:
     """Show who wrote what and when; with --verify, exit 1 if the log or a commit is not what it was."""
+    from al_platform.health import audit as log
     from al_platform.project import project_loader
 
     loader = project_loader(env)
-    if verify or anchor:
+    if adopt and (verify or anchor):
+        raise click.UsageError("Give --adopt alone, look at what it says, then --verify.")
+    if adopt:
+        adopted = log.adopt_commits(loader, adopt)
+        if as_json:
+            _print_json([asdict(entry) for entry in adopted])
+        else:
+            log.print_adopted(adopted)
+    elif verify or anchor:
         _check(loader, verify, anchor, as_json)
     else:
         _show(loader, last, as_json)

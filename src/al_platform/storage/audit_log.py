@@ -50,7 +50,7 @@ class AuditLine(_Record):
         id: Unique to this line: tells a lost reply from another writer's equal line.
         at: When, ISO 8601, UTC.
         actor: Who.
-        action: What was about to be done: ``commit``, ``promote``, ``import``, ``erase``, ``repair``...
+        action: What was about to be done: ``commit``, ``promote``, ``import``, ``erase``, ``repair``, ``adopt``...
         subject: To what; see ``commit_subject`` and ``entry_subject`` for what announces a log entry.
     """
 
