@@ -96,6 +96,15 @@ def test_a_tampered_dataset_is_shown_and_the_command_ends_with_1(own, first, mon
     assert "dataset.parquet" in result.output
 
 
+def test_an_entry_of_the_champions_log_is_compared_with_what_the_audit_log_announced(own, of_first, first):
+    (entry,) = (node for node in of_first.nodes if node.kind == "champion")
+    assert [file.state for file in entry.files] == ["intact"]
+    file = data(own) / "champion" / entry.id
+    file.write_text(file.read_text().replace('"reason": "gate"', '"reason": "ada"'))
+    (damaged,) = model_lineage(own.loader, first).damaged
+    assert (damaged.path, damaged.state) == (entry.id, "altered")
+
+
 def test_a_missing_file_a_missing_manifest_and_a_changed_model_are_shown_not_raised(own, first):
     next(data(own).glob(f"labels/topics/{FIRST}/annotation_ingest/attempts/*/annotations.parquet")).unlink()
     next(data(own).glob(f"datasets/topics/{SECOND}/scoring/attempts/*/manifest.json")).unlink()

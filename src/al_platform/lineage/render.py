@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from al_platform.lineage.trace import DAMAGED, CheckedFile, Lineage, Node
+from al_platform.lineage.graph import DAMAGED, CheckedFile, Lineage, Node
 from al_platform.lineage.uses import Use
 from al_platform.storage.erasures import Tombstone
 

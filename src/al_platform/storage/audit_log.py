@@ -194,6 +194,16 @@ def lines_after(store: Store, number: int) -> list[AuditLine]:
     return _lines(store, sorted(found for found in _numbers(store.list(_FOLDER)) if found > number))
 
 
+def announced_digests(store: Store) -> dict[tuple[str, str], str]:
+    """Return the SHA-256 that lines announce, by class of data and path; of several lines the newest one's."""
+    subjects = (line.subject for number, data in read_all(store) if (line := parsed_line(number, data)))
+    return {
+        (str(subject["data_class"]), str(subject["entry"])): str(subject["entry_sha256"])
+        for subject in subjects
+        if "entry" in subject
+    }
+
+
 def first_line_id(store: Store) -> str | None:
     """Return the id of the first line, which tells one log from another; None where there is none to read."""
     try:
