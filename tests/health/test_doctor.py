@@ -580,6 +580,7 @@ def test_commits_that_are_older_than_the_audit_log_are_adopted_with_a_reason(pat
     assert call(audit, "--verify").exit_code == 0
     assert call(audit, "--json", "--last", "1").stdout.count("OPS-17") == 1
     assert json.loads(call(audit, "--adopt", "again", "--json").stdout) == []
+    assert call(audit, "--adopt", " ").exit_code == 2
     patient.run("monthly", cycle="2026-11")
     assert call(audit, "--verify").exit_code == 0
 

@@ -47,15 +47,7 @@ def adopt_commits(loader: FamilyConfigLoader, reason: str) -> list[Committed]:
         )
     audit, adopted = open_audit_log(loader), unknown_to(logs, committed)
     for entry in adopted:
-        audit.record(
-            "adopt",
-            {
-                "reason": redact(reason),
-                "data_class": entry.data_class,
-                "entry": entry.entry,
-                "entry_sha256": entry.entry_sha256,
-            },
-        )
+        audit.record("adopt", {"reason": redact(reason), **asdict(entry)})
     anchor_quietly(audit)
     return adopted
 

@@ -62,9 +62,9 @@ def audit(env: str | None, verify: bool, anchor: bool, adopt: str | None, last: 
     from al_platform.project import project_loader
 
     loader = project_loader(env)
-    if adopt and (verify or anchor):
-        raise click.UsageError("Give --adopt alone, look at what it says, then --verify.")
-    if adopt:
+    if adopt is not None and (verify or anchor or not adopt.strip()):
+        raise click.UsageError("Give --adopt alone, with a reason; look at what it says, then --verify.")
+    if adopt is not None:
         adopted = log.adopt_commits(loader, adopt)
         if as_json:
             _print_json([asdict(entry) for entry in adopted])
