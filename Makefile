@@ -7,7 +7,7 @@ ENV ?= databricks
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install monthly quarterly loop status viz s3 label-studio check format test test-real package dags lock bench-loop bench-ngram bench-training bench-scoring bench-gate bench-duel bench-storage bench-growth bench-label-efficiency bench-selection bench-dashboard bench-query bench-export clean
+.PHONY: help install monthly quarterly loop status viz s3 label-studio check format test coverage test-real package dags lock bench-loop bench-ngram bench-training bench-scoring bench-gate bench-duel bench-storage bench-growth bench-label-efficiency bench-selection bench-dashboard bench-query bench-export clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ format: install  ## Format the code
 	$(BIN)/ruff check --fix && $(BIN)/ruff format
 
 test: install  ## Run the tests
+	$(BIN)/pytest --numprocesses=auto --dist=loadfile
+
+coverage: install  ## Run the tests and list the lines that none runs (half as long again)
 	$(BIN)/pytest --numprocesses=auto --dist=loadfile --cov --cov-report=term:skip-covered
 
 test-real: install  ## Run the tests against real servers and a browser

@@ -1,16 +1,23 @@
 """Runs that are killed at a chosen write, in a process of their own."""
 
+import importlib
+import multiprocessing
 import os
+import re
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Literal
+
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
 
 from al_platform.health.audit import verify_environment
 from al_platform.health.doctor import diagnose
-from al_platform.health.stores import Stores
+from al_platform.health.stores import TendedStores
+from al_platform.runner import FamilyRunner
+from al_platform.stages import STAGES
 from temporary_project import CYCLE, Project
 
 
@@ -55,35 +62,21 @@ KILLS = {
     "before the run says that it ended": Kill("quarterly", "write", "ended.json", "before"),
 }
 
-_SCRIPT = """
-import importlib, os, re, signal, sys
-from pathlib import Path
-folder, env, job, cycle, owner, method, pattern, moment = sys.argv[1:]
-module, name = owner.rsplit(".", 1)
-store = getattr(importlib.import_module(module), name)
-real = getattr(store, method)
-def killing(self, *arguments):
-    path = str(arguments[-1] if method == "upload" else arguments[0])
-    hit = re.search(pattern, path)
-    if hit and moment == "before":
-        os.kill(os.getpid(), signal.SIGKILL)
-    result = real(self, *arguments)
-    if hit:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return result
-setattr(store, method, killing)
-from kedro.framework.session import KedroSession
-from kedro.framework.startup import bootstrap_project
-from al_platform.runner import FamilyRunner
-bootstrap_project(Path(folder))
-with KedroSession.create(Path(folder), env=env, runtime_params={"cycle": cycle}) as session:
-    session.run(pipeline_names=[job], runner=FamilyRunner())
-"""
+# What a run imports takes twice as long as the run: a server imports it once, and forks for every run.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(
+    [
+        *("al_platform.hooks", "al_platform.parameters", "al_platform.runner", "al_platform.status"),
+        *("al_platform.pipeline_registry", "al_platform.models.fit", "al_platform.models.trainer", "lightning.pytorch"),
+        *(f"al_platform.pipelines.{stage.name}.nodes" for stage in STAGES),
+        *("boto3", "ibis.backends.duckdb", "kedro.framework.session", "sklearn.feature_extraction.text"),
+    ]
+)
 
 
 def is_sound(project: Project) -> bool:
     """Let the doctor remove what the killed run left; return whether store and audit log are as they should be."""
-    stores = Stores.of(project.loader)
+    stores = TendedStores.of(project.loader)
     found = diagnose(stores, timedelta(hours=24), fix=True)
     return found.is_clean and not verify_environment(project.loader).findings
 
@@ -97,12 +90,39 @@ def run_killed(project: Project, kill: Kill, store: str, environment: dict[str, 
         store: Class of the store, with its module.
         environment: Variables beside our own.
     """
-    arguments = [str(project.path), project.env, kill.job, CYCLE, store, kill.method, kill.path, kill.moment]
-    killed = subprocess.run(
-        [sys.executable, "-c", _SCRIPT, *arguments],
-        cwd=project.path,
-        env={**os.environ, "DO_NOT_TRACK": "1", **(environment or {})},
-        capture_output=True,
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    folder, said = str(project.path), project.path / "killed.txt"
+    variables = {**os.environ, "DO_NOT_TRACK": "1", **(environment or {})}
+    process = _FORKS.Process(target=_run, args=(folder, project.env, kill, store, variables, str(said)))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL, said.read_text() if said.exists() else "it did not even begin"
+
+
+def _run(folder: str, env: str, kill: Kill, owner: str, variables: dict[str, str], said: str) -> None:
+    os.environ.clear()
+    os.environ.update(variables)
+    os.chdir(folder)
+    written = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for stream in (1, 2):
+        os.dup2(written, stream)
+    _let_kill(kill, owner)
+    bootstrap_project(Path(folder))
+    with KedroSession.create(Path(folder), env=env, runtime_params={"cycle": CYCLE}) as session:
+        session.run(pipeline_names=[kill.job], runner=FamilyRunner())
+
+
+def _let_kill(kill: Kill, owner: str) -> None:
+    module, _, name = owner.rpartition(".")
+    store = getattr(importlib.import_module(module), name)
+    real = getattr(store, kill.method)
+
+    def killing(self: object, *arguments: object) -> object:
+        is_hit = re.search(kill.path, str(arguments[-1] if kill.method == "upload" else arguments[0]))
+        if is_hit and kill.moment == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = real(self, *arguments)
+        if is_hit:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(store, kill.method, killing)

@@ -99,6 +99,20 @@ def test_a_corrected_answer_replaces_the_first(people):
     assert people.load("topics.annotations").num_rows == 2
 
 
+def test_an_export_may_leave_the_inbox_once_taken_and_nothing_is_taken_twice_if_it_comes_back(people):
+    answer(people, "export.json", tasks(people)[:10])
+    people.run("annotation_ingest")
+    export = next(outbox(people)[0].parents[1].glob("inbox/export.json"))
+    content = export.read_text()
+    export.unlink()
+    people.run("annotation_ingest", cycle=NEXT)
+    assert people.load("topics.labels", NEXT).num_rows == 10
+    export.write_text(content)
+    people.run("annotation_ingest", cycle=NEXT)
+    assert people.load("topics.annotations", NEXT).num_rows == 0
+    assert people.load("topics.labels", NEXT).num_rows == 10
+
+
 def test_what_a_later_cycle_has_taken_an_earlier_one_does_not_take_again(people):
     answer(people, "export.json", tasks(people)[:10])
     people.run("monthly", cycle=NEXT)

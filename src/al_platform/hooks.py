@@ -55,8 +55,6 @@ class CommitHooks:
         run_id = f"{run_params['run_id']}-{uuid4().hex[:6]}"
         logs = open_store(self._loader.root("logs"))
         names = tuple(run_params.get("pipeline_names") or ["__default__"])
-        self._journal = RunJournal(logs, start_of(run_id, self._loader.env, names, self._loader.cycle))
-        self._journal.begin()
         revision = code_revision(Path(run_params["project_path"]))
         self._audit = AuditLog(logs, actor(), _opened(self._loader.audit_anchor))
         self._run = Run(run_id, revision, environment(), self._audit)
@@ -65,6 +63,8 @@ class CommitHooks:
             if isinstance(dataset, StoreDataset):
                 dataset.bind(self._run)
         self._catalog = catalog
+        self._journal = RunJournal(logs, start_of(run_id, self._loader.env, names, self._loader.cycle))
+        self._journal.begin()
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, node: Node) -> None:
@@ -79,12 +79,6 @@ class CommitHooks:
         dataset = self._catalog.get(dataset_name)
         if isinstance(dataset, StageOutput) and dataset.name == STAGE[dataset.key.stage].report:
             self._commit(dataset.key)
-
-    @hook_impl
-    def after_node_run(self) -> None:
-        """Record that the run goes on."""
-        if self._journal:
-            self._journal.beat()
 
     @hook_impl
     def on_node_error(self, node: Node) -> None:

@@ -136,6 +136,7 @@ COMMANDS: list[tuple[str, Words, int]] = [
     ("analyst", lambda _: ["rebuild", "topics"], 0),
     ("operator", lambda _: ["doctor", "--older-than", "0"], 1),
     ("operator", lambda _: ["doctor", "--older-than", "0", "--fix"], 0),
+    ("operator", lambda _: ["audit", "--adopt", "ticket 8"], 0),
     ("operator", lambda _: ["dashboard"], 0),
     ("operator", lambda _: ["monitor"], 0),
     ("analyst", lambda _: ["query"], 0),

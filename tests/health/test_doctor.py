@@ -14,12 +14,12 @@ from typing import ClassVar
 import pytest
 from click.testing import CliRunner
 
-from al_platform.domain.errors import ConfigError
+from al_platform.domain.errors import ConfigError, StoreError
 from al_platform.health import damage, leftovers
 from al_platform.health.cli import audit, doctor
 from al_platform.health.commits import Commits, StoredCommit, references
 from al_platform.health.doctor import diagnose
-from al_platform.health.stores import Stores
+from al_platform.health.stores import TendedStores
 from al_platform.stages import STAGES
 from al_platform.storage.audit_log import AuditLog, entry_subject, last_lines
 from al_platform.storage.commit_log import Manifest, Output, StageKey, commit, file_sha256, log_length, to_json
@@ -479,7 +479,7 @@ class CountsCopies(LocalStore):
 
 def test_of_small_outputs_no_local_copy_is_made(patient, monkeypatch):
     monkeypatch.setattr(CountsCopies, "copies", [])
-    stores = Stores.of(patient.loader)
+    stores = TendedStores.of(patient.loader)
     counting = {name: CountsCopies(store.root) for name, store in stores.by_class.items()}
     assert diagnose(replace(stores, by_class=counting), timedelta(hours=24)).is_clean
     assert all("/by_digest/" in path for path in CountsCopies.copies)
@@ -517,7 +517,7 @@ def test_no_model_is_removed_where_damage_hides_what_refers_to_it(patient):
 
 
 def test_the_simpler_model_beside_a_challenger_is_referred_to(patient):
-    store, stores = store_of(patient, "models"), Stores.of(patient.loader)
+    store, stores = store_of(patient, "models"), TendedStores.of(patient.loader)
     path = f"topics/{CYCLE}/training/attempts/{RUN}/challenger.json"
     data = b'{"model_digest": "aa", "simpler_model": "bb"}'
     store.write(path, data)
@@ -531,7 +531,7 @@ def test_the_simpler_model_beside_a_challenger_is_referred_to(patient):
 def test_within_an_experiment_the_doctor_refuses(patient):
     patient.configure("globals.yml", {"root": "data/test", "experiment": "bold"})
     with pytest.raises(ConfigError, match="experiment 'bold'"):
-        Stores.of(patient.loader)
+        TendedStores.of(patient.loader)
 
 
 def test_people_read_what_was_found_and_what_to_do(patient):
@@ -571,3 +571,33 @@ def test_a_commit_that_no_line_announces_is_found(patient):
     shutil.rmtree(folder_of(patient, "logs") / "audit", ignore_errors=True)
     found = json.loads(call(audit, "--verify", "--json").stdout)
     assert (kinds(found["findings"]), found["commits"]) == (["unannounced"] * 8, 8)
+
+
+def test_commits_that_are_older_than_the_audit_log_are_adopted_with_a_reason(patient):
+    shutil.rmtree(folder_of(patient, "logs") / "audit", ignore_errors=True)
+    adopted = call(audit, "--adopt", "copied from the old bucket, see OPS-17")
+    assert "8 commits were older than the audit log" in adopted.output
+    assert call(audit, "--verify").exit_code == 0
+    assert call(audit, "--json", "--last", "1").stdout.count("OPS-17") == 1
+    assert json.loads(call(audit, "--adopt", "again", "--json").stdout) == []
+    assert call(audit, "--adopt", " ").exit_code == 2
+    patient.run("monthly", cycle="2026-11")
+    assert call(audit, "--verify").exit_code == 0
+
+
+def test_what_was_changed_under_a_line_is_not_adopted(patient):
+    log = folder_of(patient, "datasets") / SCORING.prefix / "log"
+    entry = json.loads((log / "000001.json").read_text())
+    (log / "000001.json").write_text(json.dumps({**entry, "manifest_sha256": "d" * 64}))
+    (log / "000002.json").write_text(json.dumps({**entry, "number": 2}))
+    assert json.loads(call(audit, "--adopt", "why not", "--json").stdout) == []
+    assert call(audit, "--verify").exit_code == 1
+
+
+def test_into_an_audit_log_that_is_not_sound_nothing_is_adopted(patient):
+    lines = sorted((folder_of(patient, "logs") / "audit").iterdir())
+    lines[1].unlink()
+    result = call(audit, "--adopt", "why not")
+    assert isinstance(result.exception, StoreError)
+    assert "not sound" in str(result.exception)
+    assert sorted((folder_of(patient, "logs") / "audit").iterdir()) == [lines[0], *lines[2:]]

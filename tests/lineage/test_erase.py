@@ -16,7 +16,7 @@ from al_platform.cli import UserErrors
 from al_platform.domain.errors import ConfigError, StoreError
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.importing import check_labels, check_pages, check_predictions
-from al_platform.lineage.cli import erase
+from al_platform.lineage.cli import erase, lineage
 from al_platform.lineage.erase import erase_page, plan_erasure
 from al_platform.lineage.mentions import find_page, write_without_page
 from al_platform.lineage.trace import model_lineage
@@ -123,6 +123,17 @@ def test_the_models_that_saw_the_page_are_named_and_left_alone(own, page_id):
     assert before == {path: content for path, content in everything(own).items() if "by_digest" in path}
     again = take_out(own, page_id)
     assert again.models == done.models
+
+
+def test_what_became_of_an_erased_page_and_which_models_learnt_from_it_is_told_on_asking(erased, page_id, monkeypatch):
+    monkeypatch.chdir(erased.path)
+    shown = CliRunner().invoke(lineage, ["--page", page_id, "--env", "test"])
+    assert f"by somebody, tombstone 1: {REASON}" in shown.output
+    assert "trained on, topics" in shown.output
+    assert "champion now" in shown.output
+    assert "No file names this page." in shown.output
+    listed = json.loads(CliRunner().invoke(lineage, ["--page", page_id, "--env", "test", "--json"]).stdout)
+    assert {use["data_class"] for use in listed} == {"models"}
 
 
 def test_erasing_again_changes_nothing(erased, page_id):
@@ -432,7 +443,7 @@ def test_a_month_before_the_page_was_seen_is_not_touched(quarters, erased, page_
     pages = f"traffic/{other}/pages"
     changed = {path for path, content in everything(quarters).items() if (data(erased) / path).read_bytes() != content}
     assert not [path for path in changed if path.startswith(pages)]
-    assert page_uses(erased.loader, page_id) == []
+    assert all(use.is_of_model for use in page_uses(erased.loader, page_id))
 
 
 def test_a_batch_that_stopped_a_training_names_the_page_no_more(quarters, page_id, tmp_path):

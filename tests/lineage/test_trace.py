@@ -14,7 +14,7 @@ from al_platform.domain.errors import ConfigError, NotReadyError
 from al_platform.lineage.cli import lineage
 from al_platform.lineage.picture import lineage_svg
 from al_platform.lineage.render import print_lineage
-from al_platform.lineage.stores import Stores
+from al_platform.lineage.stores import SearchedStores
 from al_platform.lineage.trace import model_lineage
 from al_platform.lineage.trained import trainings
 from al_platform.lineage.uses import page_uses
@@ -96,6 +96,15 @@ def test_a_tampered_dataset_is_shown_and_the_command_ends_with_1(own, first, mon
     assert "dataset.parquet" in result.output
 
 
+def test_an_entry_of_the_champions_log_is_compared_with_what_the_audit_log_announced(own, of_first, first):
+    (entry,) = (node for node in of_first.nodes if node.kind == "champion")
+    assert [file.state for file in entry.files] == ["intact"]
+    file = data(own) / "champion" / entry.id
+    file.write_text(file.read_text().replace('"reason": "gate"', '"reason": "ada"'))
+    (damaged,) = model_lineage(own.loader, first).damaged
+    assert (damaged.path, damaged.state) == (entry.id, "altered")
+
+
 def test_a_missing_file_a_missing_manifest_and_a_changed_model_are_shown_not_raised(own, first):
     next(data(own).glob(f"labels/topics/{FIRST}/annotation_ingest/attempts/*/annotations.parquet")).unlink()
     next(data(own).glob(f"datasets/topics/{SECOND}/scoring/attempts/*/manifest.json")).unlink()
@@ -118,7 +127,7 @@ def test_a_superseded_training_is_found_by_its_digest_and_the_newest_by_the_fami
     newest = model_lineage(own.loader, "topics").model_digest
     assert newest != of_second.model_digest
     assert model_lineage(own.loader, of_second.model_digest).nodes[0].id == of_second.model_digest
-    assert len(trainings(Stores.of(own.loader))) == 3
+    assert len(trainings(SearchedStores.of(own.loader))) == 3
 
 
 def test_a_dataset_that_a_re_run_found_equal_is_followed_to_the_committed_one(own, first):

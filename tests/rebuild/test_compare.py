@@ -146,11 +146,12 @@ def test_other_circumstances_explain_other_weights_as_long_as_the_figures_are_ne
     assert ("Other circumstances are the difference: pyarrow." in statements) == (outcome == "explained")
 
 
-def test_erased_pages_explain_other_weights_and_figures():
-    erased = DatasetComparison(status="erased", erasure=Erasure(pages=2, moved=0))
+@pytest.mark.parametrize(("pages", "told"), [(1, "1 erased page"), (2, "2 erased pages")])
+def test_erased_pages_explain_other_weights_and_figures(pages, told):
+    erased = DatasetComparison(status="erased", erasure=Erasure(pages=pages, moved=0))
     outcome, statements = conclude(erased, OTHER_WEIGHTS, metrics("differs"), ())
     assert outcome == "explained"
-    assert statements[0] == "The data set differs by 2 erased pages."
+    assert statements[0] == f"The data set differs by {told}."
 
 
 def test_stored_files_that_are_not_the_recorded_model_are_a_difference():

@@ -1,9 +1,12 @@
 """What every store promises. A test class inherits these and provides the fixture ``store``, an empty store."""
 
+import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -140,6 +143,24 @@ class StoreContract:
             store.write("a/b.json", content)
             assert store.local("a/b.json").read_bytes() == content
             assert (store.local("a") / "b.json").read_bytes() == content
+
+    def test_folders_that_threads_ask_for_at_once_are_whole(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        names = [f"{folder}/{file}" for folder in range(8) for file in "abc"]
+        for name in names:
+            store.write(name, name.encode())
+        make = tempfile.mkdtemp
+
+        def slowly(*arguments: Any, **options: Any) -> str:
+            time.sleep(0.02)
+            return make(*arguments, **options)
+
+        monkeypatch.setattr(tempfile, "mkdtemp", slowly)
+        with ThreadPoolExecutor(8) as pool:
+            folders = list(pool.map(lambda folder: store.local(str(folder)), range(8)))
+        found = [(folder / file).read_bytes().decode() for folder in folders for file in "abc"]
+        assert found == names
 
     def test_a_local_folder_follows_additions_and_removals(self, store: Store) -> None:
         store.write("a/kept", b"1")

@@ -8,7 +8,7 @@ import pytest
 
 from al_platform.domain.errors import ConfigError, StoreError
 from al_platform.storage import audit_log
-from al_platform.storage.audit_check import committed_entry, verify
+from al_platform.storage.audit_check import committed_entry, unknown_to, verify
 from al_platform.storage.audit_log import (
     AuditLine,
     AuditLog,
@@ -287,6 +287,16 @@ def test_a_log_entry_that_points_elsewhere_than_announced_is_found(log, store):
     assert kinds(verify(store, None, [committed_entry("datasets", COMMITTED.entry, moved)])) == [
         ("unannounced", COMMITTED.entry)
     ]
+
+
+def test_entries_before_the_first_line_about_their_log_are_unknown_to_the_audit_log(log, store):
+    def at(number):
+        return committed_entry("datasets", f"{KEY.prefix}/log/{number:06d}.json", to_json(entry(number)))
+
+    log.record("commit", commit_subject("datasets", KEY, entry(2)))
+    other = committed_entry("datasets", "topics/2026-09/scoring/log/000001.json", to_json(entry()))
+    tombstone = committed_entry("datasets", "erasures/000001.json", b"{}")
+    assert unknown_to(store, [at(1), at(2), at(3), other, tombstone]) == [at(1), other]
 
 
 def test_an_old_commit_that_was_made_the_head_again_by_hand_is_found(log, store):

@@ -1,9 +1,12 @@
 """A run's record tells whether it is at work: by its process where that can be seen, and by its age elsewhere."""
 
+import logging
 import os
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -152,38 +155,87 @@ def test_an_id_without_a_time_is_not_young(run_id):
     assert not is_young(run_id, DAY)
 
 
-class Clock:
-    def __init__(self):
-        self.now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
-def clock():
-    return Clock()
+def started(logs):
+    """Returns a journal that has begun, with 10 ms between two signs of life."""
+    begun = []
+
+    def start(store=logs):
+        begun.append(RunJournal(store, start_of(RUN, "test", ("monthly",), "2026-10"), beat_s=0.01))
+        begun[-1].begin()
+        return begun[-1]
+
+    yield start
+    for journal in begun:
+        journal.end(None)
 
 
-@pytest.fixture
-def journal(logs, clock):
-    return RunJournal(logs, start_of(RUN, "test", ("monthly",), "2026-10"), clock)
+def eventually(is_so):
+    waited = time.monotonic() + 10
+    while not is_so() and time.monotonic() < waited:
+        time.sleep(0.005)
+    return is_so()
 
 
-def test_a_run_beats_at_most_once_a_minute(logs, journal, clock, monkeypatch):
-    written = []
-    monkeypatch.setattr(LocalStore, "write", lambda self, path, data: written.append((clock.now, path)))
-    for clock.now in (0, 30, 61, 90, 122):
-        journal.beat()
-    assert written == [(61, f"runs/{RUN}/heartbeat.json"), (122, f"runs/{RUN}/heartbeat.json")]
+def last_beat(logs):
+    path = f"runs/{RUN}/heartbeat.json"
+    return Heartbeat.model_validate_json(logs.read(path)).at if logs.exists(path) else ""
+
+
+def test_a_run_gives_signs_of_life_while_one_node_is_at_work(logs, started):
+    started()
+    assert eventually(lambda: last_beat(logs))
+    first = last_beat(logs)
+    assert eventually(lambda: last_beat(logs) > first)
+
+
+def test_a_run_that_ended_gives_no_sign_of_life_any_more(logs, started):
+    journal = started()
+    assert eventually(lambda: last_beat(logs))
+    journal.end(None)
+    last = last_beat(logs)
+    time.sleep(0.05)
+    assert last_beat(logs) == last
+    assert "heartbeat" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_run_that_nobody_ended_falls_silent_with_its_journal(logs):
+    journal = RunJournal(logs, start_of(RUN, "test", ("monthly",), "2026-10"), beat_s=0.01)
+    journal.begin()
+    logging.getLogger().removeHandler(journal._handler)
+    del journal
+    assert eventually(lambda: "heartbeat" not in {thread.name for thread in threading.enumerate()})
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only POSIX forks")
+def test_a_forked_child_gives_no_sign_of_life_in_its_parents_name(logs, started):
+    started()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on: of a fork beside threads
+        child = os.fork()
+    if child == 0:
+        os._exit(sum(thread.name == "heartbeat" for thread in threading.enumerate()))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+class Unwritable(LocalStore):
+    """A store that takes no sign of life."""
+
+    error: Exception
+    asked = 0
+
+    def write(self, path, data):
+        if path.endswith("heartbeat.json"):
+            self.asked += 1
+            raise self.error
+        super().write(path, data)
 
 
 @pytest.mark.parametrize("error", [StoreError("denied"), TimeoutError("no answer")])
-def test_a_beat_that_cannot_be_written_does_not_fail_the_run(logs, journal, clock, monkeypatch, error):
-    def fail(self, path, data):
-        raise error
-
-    monkeypatch.setattr(LocalStore, "write", fail)
-    clock.now = 61
-    journal.beat()
-    assert not logs.exists(f"runs/{RUN}/heartbeat.json")
+def test_a_sign_of_life_that_cannot_be_written_is_tried_again_and_fails_no_run(tmp_path, started, error):
+    store = Unwritable(tmp_path)
+    store.error = error
+    journal = started(store)
+    assert eventually(lambda: store.asked > 1)
+    journal.end(None)
+    assert run_record.is_done(store, RUN)

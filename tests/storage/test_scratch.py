@@ -2,12 +2,14 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from al_platform.storage import scratch
-from al_platform.storage.scratch import scratch_folder, temporary_folder
+from al_platform.storage.scratch import once, scratch_folder, temporary_folder
 
 HOLD = """
 import os, signal, sys
@@ -23,9 +25,8 @@ if sys.argv[1] == "killed":
 @pytest.fixture
 def temporary(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    scratch._process_folder.cache_clear()
-    yield tmp_path
-    scratch._process_folder.cache_clear()
+    monkeypatch.setattr(scratch, "_process_folder", once(scratch._process_folder.__wrapped__))
+    return tmp_path
 
 
 def process(how, temporary):
@@ -51,3 +52,18 @@ def test_what_a_living_process_holds_is_left_alone(temporary):
     held.mkdir()
     with temporary_folder():
         assert held.exists()
+
+
+def test_threads_that_ask_at_once_get_the_same():
+    made = []
+
+    @once
+    def folder(name):
+        time.sleep(0.02)
+        made.append(name)
+        return object()
+
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(folder, ["a"] * 8))
+    assert made == ["a"]
+    assert len(found) == 1

@@ -47,7 +47,10 @@ class FileExchange:
         return Receipt(batch_id=batch_id, platform=self.name, tasks=len(self._sent_pages(batch_id)))
 
     def pull(self) -> Pulled:
-        """Read all exports of the inbox anew."""
+        """Read all exports of the inbox anew: a file may be corrected in place, and no store tells cheaply that it was.
+
+        What was taken stays taken when its file is moved away.
+        """
         sent, erased = self._sent(), ErasedPages.of(self._store)
         annotations: list[dict[str, Any]] = []
         quarantine: list[dict[str, Any]] = []

@@ -4,6 +4,7 @@ Everything heavy is imported inside the commands, so that ``kedro --help`` stays
 """
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -33,12 +34,12 @@ def doctor(env: str | None, fix: bool, quick: bool, older_than: float, as_json: 
     from datetime import timedelta
 
     from al_platform.health import doctor as health
-    from al_platform.health.stores import Stores
+    from al_platform.health.stores import TendedStores
     from al_platform.project import project_loader
     from al_platform.stores import open_audit_log
 
     loader = project_loader(env)
-    stores, record = Stores.of(loader), open_audit_log(loader).record
+    stores, record = TendedStores.of(loader), open_audit_log(loader).record
     found = health.diagnose(stores, timedelta(hours=older_than), fix=fix, quick=quick, record=record)
     if as_json:
         _print_json(health.as_json(found))
@@ -52,14 +53,24 @@ def doctor(env: str | None, fix: bool, quick: bool, older_than: float, as_json: 
 @env_option
 @click.option("--verify", is_flag=True, help="Check the chain, its anchors, and commits against lines.")
 @click.option("--anchor", is_flag=True, help="Hold the newest line's digest outside; with --verify, only if sound.")
+@click.option("--adopt", metavar="REASON", help="Vouch for commits that are older than the log: a line for each.")
 @click.option("--last", default=20, show_default=True, type=click.IntRange(min=1), help="Lines to show.")
 @_JSON
-def audit(env: str | None, verify: bool, anchor: bool, last: int, as_json: bool) -> None:
+def audit(env: str | None, verify: bool, anchor: bool, adopt: str | None, last: int, as_json: bool) -> None:
     """Show who wrote what and when; with --verify, exit 1 if the log or a commit is not what it was."""
+    from al_platform.health import audit as log
     from al_platform.project import project_loader
 
     loader = project_loader(env)
-    if verify or anchor:
+    if adopt is not None and (verify or anchor or not adopt.strip()):
+        raise click.UsageError("Give --adopt alone, with a reason; look at what it says, then --verify.")
+    if adopt is not None:
+        adopted = log.adopt_commits(loader, adopt)
+        if as_json:
+            _print_json([asdict(entry) for entry in adopted])
+        else:
+            log.print_adopted(adopted)
+    elif verify or anchor:
         _check(loader, verify, anchor, as_json)
     else:
         _show(loader, last, as_json)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from al_platform.catalog.champion import ChampionEntry
 from al_platform.domain.errors import StoreError
-from al_platform.health.stores import Log, Stores, in_parallel
+from al_platform.health.stores import Log, TendedStores, in_parallel
 from al_platform.stages import DataClass
 from al_platform.storage.commit_log import Entry, Manifest, Output, read_manifest
 
@@ -86,7 +86,7 @@ class Commits:
         return found
 
 
-def read_commits(stores: Stores) -> Commits:
+def read_commits(stores: TendedStores) -> Commits:
     """Return what all logs hold now."""
     logs = stores.logs()
     stages = [(log.data_class, path) for log in logs if log.is_of_stage for path in log.paths]
@@ -113,7 +113,7 @@ class References:
     is_complete: bool
 
 
-def references(stores: Stores, commits: Commits, family: str) -> References:
+def references(stores: TendedStores, commits: Commits, family: str) -> References:
     """Return the models of a family that something refers to."""
     champions = [found.entry for found in commits.of_champions if found.family == family]
     manifests = [found.manifest for found in commits.of_stages if found.path.startswith(f"{family}/")]
@@ -141,7 +141,7 @@ def parsed(kind: type[_Parsed], path: str, data: bytes) -> _Parsed | None:
     return found if found.model_dump().get("number") == number_in(path) else None
 
 
-def _commit(stores: Stores, data_class: DataClass, path: str) -> StoredCommit:
+def _commit(stores: TendedStores, data_class: DataClass, path: str) -> StoredCommit:
     store = stores.by_class[data_class]
     entry = parsed(Entry, path, store.read(path))
     if entry is None:
@@ -154,11 +154,11 @@ def _commit(stores: Stores, data_class: DataClass, path: str) -> StoredCommit:
         return StoredCommit(data_class, path, entry, problem=f"{entry.manifest} is no manifest: {error}")
 
 
-def _promotion(stores: Stores, data_class: DataClass, path: str) -> StoredPromotion:
+def _promotion(stores: TendedStores, data_class: DataClass, path: str) -> StoredPromotion:
     return StoredPromotion(data_class, path, parsed(ChampionEntry, path, stores.by_class[data_class].read(path)))
 
 
-def _referred(stores: Stores, output: Output) -> list[str] | None:
+def _referred(stores: TendedStores, output: Output) -> list[str] | None:
     store = stores.by_class["models"]
     data = store.read(output.path) if store.exists(output.path) else b""
     if sha256(data).hexdigest() != output.sha256:

@@ -7,7 +7,7 @@ from hashlib import sha256
 from al_platform.domain.errors import StoreError
 from al_platform.health.commits import Commits, StoredCommit, StoredPromotion, number_in, references
 from al_platform.health.problem import RESTORE, Problem
-from al_platform.health.stores import Log, Stores, in_parallel
+from al_platform.health.stores import Log, TendedStores, in_parallel
 from al_platform.models.model import directory_digest
 from al_platform.stages import DataClass
 from al_platform.storage.commit_log import file_sha256
@@ -26,7 +26,7 @@ class _StoredOutput:
     size: int
 
 
-def find_damage(stores: Stores, commits: Commits, quick: bool) -> list[Problem]:
+def find_damage(stores: TendedStores, commits: Commits, quick: bool) -> list[Problem]:
     """Return everything that is missing or is not what the log says.
 
     Args:
@@ -75,7 +75,7 @@ def _manifests(commits: Commits) -> Iterator[Problem]:
             yield Problem("manifest", commit.data_class, commit.entry.manifest, commit.problem, remedy)
 
 
-def _outputs(stores: Stores, commits: Commits, quick: bool) -> Iterator[Problem]:
+def _outputs(stores: TendedStores, commits: Commits, quick: bool) -> Iterator[Problem]:
     def check(output: _StoredOutput) -> Problem | None:
         return _checked(stores, output, quick)
 
@@ -83,7 +83,7 @@ def _outputs(stores: Stores, commits: Commits, quick: bool) -> Iterator[Problem]
     return (problem for problem in in_parallel(check, outputs_of(commits), verb) if problem is not None)
 
 
-def _checked(stores: Stores, output: _StoredOutput, quick: bool) -> Problem | None:
+def _checked(stores: TendedStores, output: _StoredOutput, quick: bool) -> Problem | None:
     store = stores.by_class[output.data_class]
     detail = _absence(store, output) if quick else _difference(store, output)
     if detail is None:
@@ -133,7 +133,7 @@ class _StoredModel:
         return f"{self.family}/by_digest/{self.digest}"
 
 
-def _models(stores: Stores, commits: Commits, quick: bool) -> Iterator[Problem]:
+def _models(stores: TendedStores, commits: Commits, quick: bool) -> Iterator[Problem]:
     def check(model: _StoredModel) -> Problem | None:
         return _checked_model(stores, model, quick)
 
@@ -141,7 +141,7 @@ def _models(stores: Stores, commits: Commits, quick: bool) -> Iterator[Problem]:
     return (problem for problem in in_parallel(check, models, "looking at models") if problem is not None)
 
 
-def _referred_models(stores: Stores, commits: Commits) -> Iterator[_StoredModel]:
+def _referred_models(stores: TendedStores, commits: Commits) -> Iterator[_StoredModel]:
     files = stores.models()
     for family in sorted({*stores.families, *commits.families}):
         known = references(stores, commits, family)
@@ -150,7 +150,7 @@ def _referred_models(stores: Stores, commits: Commits) -> Iterator[_StoredModel]
             yield _StoredModel(family, digest, digest in known.champions, is_whole)
 
 
-def _checked_model(stores: Stores, model: _StoredModel, quick: bool) -> Problem | None:
+def _checked_model(stores: TendedStores, model: _StoredModel, quick: bool) -> Problem | None:
     if not model.is_whole:
         detail = "it is missing or incomplete"
     elif not quick and directory_digest(stores.by_class["models"].local(model.folder)) != model.digest:

@@ -12,7 +12,7 @@ from al_platform.health.damage import find_damage, outputs_of
 from al_platform.health.erasing import find_damaged, find_unfinished, read_tombstones
 from al_platform.health.leftovers import Record, find_leftovers, look, remove_leftovers
 from al_platform.health.problem import Problem
-from al_platform.health.stores import Stores
+from al_platform.health.stores import TendedStores
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Diagnosis:
 
 
 def diagnose(
-    stores: Stores, patience: timedelta, *, fix: bool = False, quick: bool = False, record: Record | None = None
+    stores: TendedStores, patience: timedelta, *, fix: bool = False, quick: bool = False, record: Record | None = None
 ) -> Diagnosis:
     """Return what is wrong with the stores.
 

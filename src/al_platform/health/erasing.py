@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from al_platform.health.commits import parsed
 from al_platform.health.problem import RESTORE, Problem
-from al_platform.health.stores import Stores, in_parallel
+from al_platform.health.stores import TendedStores, in_parallel
 from al_platform.stages import DataClass, class_of
 from al_platform.storage.erasures import ErasedFile, Tombstone
 
@@ -24,7 +24,7 @@ class StoredTombstone:
     content: Tombstone | None
 
 
-def read_tombstones(stores: Stores) -> list[StoredTombstone]:
+def read_tombstones(stores: TendedStores) -> list[StoredTombstone]:
     """Return every tombstone of every root."""
 
     def read(where: tuple[DataClass, str]) -> StoredTombstone:
@@ -45,7 +45,7 @@ def find_damaged(tombstones: Sequence[StoredTombstone]) -> list[Problem]:
     ]
 
 
-def find_unfinished(stores: Stores, tombstones: Sequence[StoredTombstone], quick: bool) -> list[Problem]:
+def find_unfinished(stores: TendedStores, tombstones: Sequence[StoredTombstone], quick: bool) -> list[Problem]:
     """Return what erasures announced and did not do.
 
     Args:
@@ -56,7 +56,7 @@ def find_unfinished(stores: Stores, tombstones: Sequence[StoredTombstone], quick
     return [*_not_refused(stores, tombstones), *([] if quick else _not_rewritten(stores, tombstones))]
 
 
-def _not_refused(stores: Stores, tombstones: Sequence[StoredTombstone]) -> Iterator[Problem]:
+def _not_refused(stores: TendedStores, tombstones: Sequence[StoredTombstone]) -> Iterator[Problem]:
     """Yield what lets an erased page in again: it was killed between two roots."""
     pages = {found.content.page_sha256: found for found in tombstones if found.content is not None}
     for root in stores.roots():
@@ -77,7 +77,7 @@ class _Step:
     page_sha256: str
 
 
-def _not_rewritten(stores: Stores, tombstones: Sequence[StoredTombstone]) -> Iterator[Problem]:
+def _not_rewritten(stores: TendedStores, tombstones: Sequence[StoredTombstone]) -> Iterator[Problem]:
     """Yield the files that hold still what a tombstone announces to be taken out."""
     steps: dict[str, list[_Step]] = {}
     for tombstone in (found.content for found in tombstones if found.content is not None):
@@ -90,7 +90,7 @@ def _not_rewritten(stores: Stores, tombstones: Sequence[StoredTombstone]) -> Ite
     return (problem for problem in in_parallel(check, sorted(steps), "hashing erased files") if problem is not None)
 
 
-def _checked(stores: Stores, path: str, steps: Sequence[_Step]) -> Problem | None:
+def _checked(stores: TendedStores, path: str, steps: Sequence[_Step]) -> Problem | None:
     data_class: DataClass = "logs" if path.startswith("runs/") else class_of(path)
     data = stores.find(data_class, path)
     found = None if data is None else sha256(data).hexdigest()

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from al_platform.health.commits import Commits, References, StoredCommit, references
 from al_platform.health.problem import Problem
-from al_platform.health.stores import StoredAttempt, Stores
+from al_platform.health.stores import StoredAttempt, TendedStores
 from al_platform.stages import DataClass, class_of
 from al_platform.storage.audit_log import Subject
 from al_platform.storage.commit_log import StageKey
@@ -58,7 +58,7 @@ class Leftovers:
     notes: tuple[str, ...]
 
 
-def look(stores: Stores, patience: timedelta) -> Lying:
+def look(stores: TendedStores, patience: timedelta) -> Lying:
     """Return what lies in the stores and who is at work; read the logs after this.
 
     Args:
@@ -78,7 +78,7 @@ def runs_at_work(logs: Store, attempts: Sequence[StoredAttempt], patience: timed
     return sorted(at_work | {run_id for run_id in unrecorded if is_young(run_id, patience)})
 
 
-def find_leftovers(stores: Stores, lying: Lying, commits: Commits, patience: timedelta) -> Leftovers:
+def find_leftovers(stores: TendedStores, lying: Lying, commits: Commits, patience: timedelta) -> Leftovers:
     """Return what nothing refers to and nobody is writing.
 
     Args:
@@ -105,7 +105,9 @@ def find_leftovers(stores: Stores, lying: Lying, commits: Commits, patience: tim
     return Leftovers(tuple(found), at_work, tuple(notes))
 
 
-def remove_leftovers(stores: Stores, leftovers: Leftovers, patience: timedelta, record: Record | None) -> list[Problem]:
+def remove_leftovers(
+    stores: TendedStores, leftovers: Leftovers, patience: timedelta, record: Record | None
+) -> list[Problem]:
     """Remove what was found, and return what was removed.
 
     Args:
@@ -165,7 +167,7 @@ def _unreferenced(lying: Lying, known: Mapping[str, References]) -> Iterator[Pro
                 yield Problem(MODEL, "models", f"{family}/by_digest/{digest}", detail, _REMEDY)
 
 
-def _unfinished(stores: Stores, patience: timedelta) -> Iterator[Problem]:
+def _unfinished(stores: TendedStores, patience: timedelta) -> Iterator[Problem]:
     for data_class, store in _cleanable(stores).items():
         for leftover in store.leftovers():
             if leftover.age >= patience:
@@ -174,7 +176,7 @@ def _unfinished(stores: Stores, patience: timedelta) -> Iterator[Problem]:
                 yield Problem(UNFINISHED, data_class, leftover.path, detail, _REMEDY)
 
 
-def _cleanable(stores: Stores) -> dict[DataClass, Cleanable]:
+def _cleanable(stores: TendedStores) -> dict[DataClass, Cleanable]:
     """Return the stores that can be cleaned, each once."""
     return {root.data_class: root.store for root in stores.roots() if isinstance(root.store, Cleanable)}
 

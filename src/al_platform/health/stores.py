@@ -14,7 +14,7 @@ from al_platform.storage.audit_check import Committed, committed_entry
 from al_platform.storage.commit_log import StageKey
 from al_platform.storage.erasures import FOLDER as ERASURES
 from al_platform.storage.store import Store
-from al_platform.stores import Stores as EnvironmentStores
+from al_platform.stores import Stores
 
 _PARALLEL_READS = 8
 _Asked = TypeVar("_Asked")
@@ -71,7 +71,7 @@ class Root:
 
 
 @dataclass(frozen=True)
-class Stores(EnvironmentStores):
+class TendedStores(Stores):
     """The stores of an environment.
 
     Attributes:
@@ -81,7 +81,7 @@ class Stores(EnvironmentStores):
     families: tuple[str, ...]
 
     @classmethod
-    def of(cls, loader: FamilyConfigLoader) -> "Stores":
+    def of(cls, loader: FamilyConfigLoader) -> "TendedStores":
         """Return the stores that the configuration names.
 
         Raises:
@@ -92,7 +92,7 @@ class Stores(EnvironmentStores):
                 f"Asked to look after the stores from within the experiment {experiment!r}, which only reads them. "
                 f"Give the environment without it, by --env or globals.yml."
             )
-        return cls(EnvironmentStores.of_environment(loader).by_class, tuple(loader.families))
+        return cls(Stores.of_environment(loader).by_class, tuple(loader.families))
 
     def roots(self) -> list[Root]:
         """Return the roots, each once."""

@@ -56,16 +56,17 @@ def _show_lineage(loader: "FamilyConfigLoader", model: str, as_json: bool, pictu
 
 
 def _show_uses(loader: "FamilyConfigLoader", page_id: str, as_json: bool) -> None:
-    from al_platform.lineage.render import print_uses
-    from al_platform.lineage.uses import page_uses
+    from al_platform.lineage.render import print_erasures, print_uses
+    from al_platform.lineage.uses import page_erasures, page_uses
 
     uses = page_uses(loader, page_id)
     _say_if_short(page_id)
     if as_json:
         click.echo(json.dumps([use.model_dump(mode="json") for use in uses], indent=2))
-    elif uses:
-        print_uses(uses)
-    else:
+        return
+    print_erasures(page_erasures(loader, page_id))
+    print_uses(uses)
+    if all(use.is_of_model for use in uses):
         click.echo("No file names this page.")
 
 

@@ -16,8 +16,8 @@ from al_platform.config import FamilyConfigLoader
 from al_platform.domain.errors import ConfigError, StoreError
 from al_platform.lineage.former import Former, erase_former, former_versions, holding, without_answer
 from al_platform.lineage.mentions import PageId, write_without_page
-from al_platform.lineage.stores import Place, Stores, experiments_root, fresh_copy, production_and_experiments
-from al_platform.lineage.uses import CHAMPION, Occurrence, Use, is_champion, model_uses, occurrences, searched
+from al_platform.lineage.stores import Place, SearchedStores, experiments_root, fresh_copy, production_and_experiments
+from al_platform.lineage.uses import Occurrence, Use, erasures_of, model_uses, occurrences, searched
 from al_platform.stages import DataClass
 from al_platform.storage.audit_log import Subject, entry_subject
 from al_platform.storage.commit_log import file_sha256
@@ -62,7 +62,7 @@ class Plan:
     loader: FamilyConfigLoader
     page_id: str
     reason: str
-    everywhere: list[Stores]
+    everywhere: list[SearchedStores]
     experiments: Store
     searched: list[Place]
     found: list[Occurrence]
@@ -137,9 +137,9 @@ def plan_erasure(loader: FamilyConfigLoader, page_id: str, reason: str) -> Plan:
     everywhere, experiments = production_and_experiments(loader), experiments_root(loader)
     places, former = list(searched(everywhere)), former_versions(everywhere[0], experiments)
     found, former_found = occurrences(places, page_id), holding(former, page_id)
-    models = _models(everywhere, found, page_id)
+    models = tuple(model_uses(everywhere, found, page_id))
     plan = Plan(loader, page_id, reason, everywhere, experiments, places, found, models, former, former_found)
-    if plan.is_empty and not models and not _told_of(everywhere, page_id):
+    if plan.is_empty and not models and not erasures_of(everywhere, page_id):
         raise ConfigError(f"No file names page {page_id!r}. Give the id as it is in the page_id column.")
     return plan
 
@@ -223,7 +223,9 @@ def _announce(plan: Plan, rewrites: list[_Rewrite], actor: str, record: Record) 
     return len(targets)
 
 
-def _targets(everywhere: list[Stores], rewrites: list[_Rewrite], tombstone: Tombstone) -> list[tuple[Store, DataClass]]:
+def _targets(
+    everywhere: list[SearchedStores], rewrites: list[_Rewrite], tombstone: Tombstone
+) -> list[tuple[Store, DataClass]]:
     """Return the roots that get the tombstone, each with a class of data in it; none where no root lacks it."""
     entrances = {everywhere[0].by_class[name].root for name in _ENTRANCES}
     changed = {rewrite.place.store.root for rewrite in rewrites}
@@ -290,43 +292,12 @@ def _erase_versions(plan: Plan) -> tuple[int, int]:
     return len(holders), len(known | set(present))
 
 
-def _models(everywhere: list[Stores], occurring: Iterable[Occurrence], page_id: str) -> tuple[Use, ...]:
-    """Return the models that saw the page: those whose data hold it still, and those that tombstones remember."""
-    found = {(use.path, use.role): use for use in model_uses(everywhere, occurring, page_id)}
-    for model in (model for tombstone in _told_of(everywhere, page_id) for model in tombstone.models):
-        use = _remembered(everywhere, model)
-        found.setdefault((use.path, use.role), use)
-    return tuple(found.values())
-
-
-def _remembered(everywhere: list[Stores], model: AffectedModel) -> Use:
-    champions = (stores.by_class["champion"] for stores in everywhere)
-    return Use(
-        data_class="models",
-        path=f"{model.family}/by_digest/{model.digest}",
-        role=model.role,
-        family=model.family,
-        cycle=model.cycle,
-        detail=CHAMPION if any(is_champion(store, model.family, model.digest) for store in champions) else "",
-        rows=0,
-        root=everywhere[0].by_class["models"].root,
-    )
-
-
 def _affected(use: Use) -> AffectedModel:
     digest = use.path.rpartition("/")[2]
     return AffectedModel(digest=digest, family=use.family or "", cycle=use.cycle or "", role=use.role)
 
 
-def _told_of(everywhere: list[Stores], page_id: str) -> list[Tombstone]:
-    return [tombstone for root in _all_roots(everywhere) for tombstone in _tombstones_of(root, page_id)]
-
-
-def _tombstones_of(root: Store, page_id: str) -> list[Tombstone]:
-    return [tombstone for tombstone in tombstones(root) if tombstone.page_sha256 == page_sha256(page_id)]
-
-
-def _all_roots(everywhere: list[Stores]) -> list[Store]:
+def _all_roots(everywhere: list[SearchedStores]) -> list[Store]:
     return [root for stores in everywhere for root in stores.roots]
 
 

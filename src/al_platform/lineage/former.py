@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from al_platform.domain.errors import StoreError
 from al_platform.lineage.mentions import find_page
-from al_platform.lineage.stores import Stores, temporary_copy
+from al_platform.lineage.stores import SearchedStores, temporary_copy
 from al_platform.lineage.uses import PARALLEL_READS, may_name_a_page
 from al_platform.progress import progress
 from al_platform.storage.erasures import FormerVersion, Versioned
@@ -22,7 +22,7 @@ class Former(NamedTuple):
     version: FormerVersion
 
 
-def former_versions(production: Stores, experiments: Store) -> list[Former]:
+def former_versions(production: SearchedStores, experiments: Store) -> list[Former]:
     """Return every former version that may name a page, those of experiments that are gone too.
 
     Args:
@@ -32,7 +32,7 @@ def former_versions(production: Stores, experiments: Store) -> list[Former]:
     return [*_of(production.roots, 0), *_of([experiments], _BEFORE_A_CLASS)]
 
 
-def without_answer(production: Stores) -> tuple[str, ...]:
+def without_answer(production: SearchedStores) -> tuple[str, ...]:
     """Return the roots that cannot say whether former versions are kept below them."""
     return tuple(store.root for store in production.roots if not isinstance(store, Versioned | LocalStore))
 

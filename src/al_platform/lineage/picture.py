@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
+from al_platform.lineage.graph import DAMAGED, Lineage, Node
 from al_platform.lineage.render import file_line, node_lines, printable
-from al_platform.lineage.trace import DAMAGED, Lineage, Node
 
 _WIDTH, _LINE, _PADDING = 250, 15, 10
 _GAP_X, _GAP_Y = 90, 18

@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from al_platform.lineage.trace import DAMAGED, CheckedFile, Lineage, Node
+from al_platform.lineage.graph import DAMAGED, CheckedFile, Lineage, Node
 from al_platform.lineage.uses import Use
+from al_platform.storage.erasures import Tombstone
 
 _SHORT = 12
 # Names come from outside: no escape sequence of theirs may reach a terminal, nor a picture.
@@ -65,6 +66,14 @@ def print_uses(uses: Iterable[Use], console: Console | None = None) -> None:
         detail = f": {use.detail}" if use.detail else ""
         console.print(Text(printable(f"{use.role}, {where}{detail}"), style="bold"), soft_wrap=True)
         console.print(Text(printable(f"    {use.root}/{use.path}"), style="dim"), soft_wrap=True)
+
+
+def print_erasures(erasures: Iterable[Tombstone], console: Console | None = None) -> None:
+    """Print when a page was erased, by whom and why."""
+    console = console or Console()
+    for erasure in erasures:
+        told = f"erased {erasure.at} by {erasure.actor}, tombstone {erasure.number}: {erasure.reason}"
+        console.print(Text(printable(told), style="bold"), soft_wrap=True)
 
 
 def print_models(uses: Iterable[Use], console: Console | None = None) -> None:

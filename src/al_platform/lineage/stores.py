@@ -11,8 +11,7 @@ from al_platform.stages import DataClass, class_of
 from al_platform.storage.scratch import temporary_folder
 from al_platform.storage.store import LocalStore, Store, is_local, open_store
 from al_platform.storage.volume_store import NoSuchVolumeError
-from al_platform.stores import CLASSES
-from al_platform.stores import Stores as EnvironmentStores
+from al_platform.stores import CLASSES, Stores
 
 _EXPERIMENTS = "experiments"
 
@@ -27,7 +26,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Stores(EnvironmentStores):
+class SearchedStores(Stores):
     """Where everything of an environment, or of one of its experiments, is read.
 
     Attributes:
@@ -37,9 +36,9 @@ class Stores(EnvironmentStores):
     written: tuple[tuple[Store, tuple[DataClass, ...]], ...]
 
     @classmethod
-    def of(cls, loader: FamilyConfigLoader) -> "Stores":
+    def of(cls, loader: FamilyConfigLoader) -> "SearchedStores":
         """Return the stores that the configuration names."""
-        by_class = EnvironmentStores.of_environment(loader).by_class
+        by_class = Stores.of_environment(loader).by_class
         return cls(by_class, _one_a_root(by_class))
 
     @property
@@ -54,7 +53,7 @@ class Stores(EnvironmentStores):
                 yield Place(classes[0] if len(classes) == 1 else class_of(path), store, path)
 
 
-def production_and_experiments(loader: FamilyConfigLoader) -> list[Stores]:
+def production_and_experiments(loader: FamilyConfigLoader) -> list[SearchedStores]:
     """Return the stores of the environment, then those of each experiment that was made in it.
 
     Raises:
@@ -67,7 +66,7 @@ def production_and_experiments(loader: FamilyConfigLoader) -> list[Stores]:
         )
     experiments = experiments_root(loader)
     own = (_experiment(loader, f"{experiments.root}/{name}") for name in _names_in(experiments))
-    return [Stores.of(loader), *own]
+    return [SearchedStores.of(loader), *own]
 
 
 def experiments_root(loader: FamilyConfigLoader) -> Store:
@@ -111,10 +110,10 @@ def _names_in(experiments: Store) -> list[str]:
         return []
 
 
-def _experiment(loader: FamilyConfigLoader, folder: str) -> Stores:
+def _experiment(loader: FamilyConfigLoader, folder: str) -> SearchedStores:
     own = {name: open_store(f"{folder}/{name}") for name in CLASSES}
     roots = {name: {"base": str(loader.root(name)), "own": f"{folder}/{name}"} for name in CLASSES}
-    return Stores({name: open_store(root) for name, root in roots.items()}, _one_a_root(own))
+    return SearchedStores({name: open_store(root) for name, root in roots.items()}, _one_a_root(own))
 
 
 def _one_a_root(by_class: Mapping[DataClass, Store]) -> tuple[tuple[Store, tuple[DataClass, ...]], ...]:

@@ -4,16 +4,15 @@ import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from hashlib import sha256
-from typing import Literal
 
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
 
 from al_platform.config import FamilyConfigLoader
 from al_platform.domain.errors import ConfigError, NotReadyError, known_names
-from al_platform.lineage.stores import Stores
+from al_platform.lineage.graph import DAMAGED, CheckedFile, Edge, Lineage, Node, RunFacts, State
+from al_platform.lineage.stores import SearchedStores
 from al_platform.lineage.trained import (
     Training,
     champion_entries,
@@ -25,15 +24,11 @@ from al_platform.lineage.trained import (
     trainings,
 )
 from al_platform.models.model import directory_digest
-from al_platform.stages import DataClass, class_of
+from al_platform.stages import class_of
+from al_platform.storage.audit_log import announced_digests
 from al_platform.storage.commit_log import Entry, File, Input, Manifest, StageKey, file_sha256, to_json
 from al_platform.storage.erasures import accepts
 from al_platform.storage.store import Store
-
-State = Literal["intact", "erased", "unrecorded", "altered", "missing"]
-"""``erased``: changed by an erasure alone. ``unrecorded``: nothing tells what it should hash to."""
-
-DAMAGED: tuple[State, ...] = ("altered", "missing")
 
 _OUTPUT = re.compile(r"(?P<family>[^/]+)/(?P<cycle>[^/]+)/(?P<stage>[^/]+)/attempts/(?P<run_id>[^/]+)/[^/]+")
 _SEALED = re.compile(r"(?P<family>[^/]+)/(?P<cycle>[^/]+)/(?P<stage>[^/]+)/sealed/[^/]+")
@@ -50,79 +45,6 @@ _MADE = {
 _NO_DATA = frozenset({"receipt"})
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class CheckedFile(_Record):
-    """A file, what it should hash to (None where nothing tells), and whether it does."""
-
-    data_class: DataClass
-    path: str
-    sha256: str | None
-    state: State
-
-
-class RunFacts(_Record):
-    """The stage run that made something; ``log_entry`` is None where no log points to it."""
-
-    run_id: str
-    code_revision: str | None
-    parameters_sha256: str
-    started_at: str
-    ended_at: str
-    log_entry: int | None
-
-
-class Node(_Record):
-    """Something that a model came from, or the model itself.
-
-    Attributes:
-        id: A model's digest; otherwise the path of the manifest, of the sealed batch or of the folder.
-        kind: ``model``, ``training``, ``dataset``, ``labels``, ``batch``, ``predictions``, ``champion``, ...
-        title: For people.
-        run: Who made it, where a stage did.
-        files: What was looked at.
-        facts: Further figures, by name.
-    """
-
-    id: str
-    kind: str
-    title: str
-    run: RunFacts | None = None
-    files: tuple[CheckedFile, ...] = ()
-    facts: dict[str, str] = {}
-
-
-class Edge(_Record):
-    """``source`` came from ``target``, or was judged by it."""
-
-    source: str
-    target: str
-    what: str
-
-
-class Lineage(_Record):
-    """Everything that a model came from.
-
-    Attributes:
-        nodes: The model first, then by distance from it; each once.
-        edges: Between the nodes, by their ids.
-        annotators: How many answers each gave, of those that the labels rest on.
-    """
-
-    family: str
-    model_digest: str
-    nodes: tuple[Node, ...]
-    edges: tuple[Edge, ...]
-    annotators: dict[str, int]
-
-    @property
-    def damaged(self) -> list[CheckedFile]:
-        """The files that are missing, or were changed by anything but an erasure."""
-        return [file for node in self.nodes for file in node.files if file.state in DAMAGED]
-
-
 def model_lineage(loader: FamilyConfigLoader, model: str) -> Lineage:
     """Return what a model came from.
 
@@ -134,13 +56,13 @@ def model_lineage(loader: FamilyConfigLoader, model: str) -> Lineage:
         ConfigError: There is no such model, or several begin like this.
         NotReadyError: The family has trained no model.
     """
-    stores = Stores.of(loader)
+    stores = SearchedStores.of(loader)
     trained = trainings(stores)
     family, digest = _find(stores, trained, loader.families, model)
     return _Tracer(stores, trained).trace(family, digest)
 
 
-def _find(stores: Stores, trained: list[Training], families: list[str], model: str) -> tuple[str, str]:
+def _find(stores: SearchedStores, trained: list[Training], families: list[str], model: str) -> tuple[str, str]:
     if model in families:
         of_family = [training for training in trained if training.family == model]
         if not of_family:
@@ -176,7 +98,7 @@ class _Draft:
 class _Tracer:
     """Walks from a model to what it came from, nearest first; what was met before is linked, not walked again."""
 
-    def __init__(self, stores: Stores, trained: list[Training]):
+    def __init__(self, stores: SearchedStores, trained: list[Training]):
         self._stores = stores
         self._trained = trained
         self._drafts: dict[str, _Draft] = {}
@@ -254,10 +176,15 @@ class _Tracer:
 
     def _champion(self, path: str, recorded: str | None = None) -> str:
         draft = self._drafts.setdefault(path, _Draft("champion", f"champion {_number(path)}"))
-        draft.add(self._checked(File(path=path, sha256=recorded or "")))
+        draft.add(self._checked(File(path=path, sha256=recorded or self._announced.get(("champion", path), ""))))
         entry = stored_json(self._stores.holding(path), path)
         draft.facts |= {name: str(entry[name]) for name in ("cycle", "reason", "at") if name in entry}
         return path
+
+    @cached_property
+    def _announced(self) -> dict[tuple[str, str], str]:
+        # Nothing points to the entries of a champion's log, but lines of the audit log say what they are.
+        return announced_digests(self._stores.by_class["logs"])
 
     def _run(self, manifest_path: str, follow: bool = True) -> str:
         """Draft what a stage run made; its inputs come later, ``follow`` permitting."""

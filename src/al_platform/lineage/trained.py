@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from al_platform.catalog.champion import ChampionEntry
-from al_platform.lineage.stores import Stores
+from al_platform.lineage.stores import SearchedStores
 from al_platform.storage.commit_log import Entry, File, Manifest, StageKey
 from al_platform.storage.store import Store
 
@@ -28,14 +28,14 @@ class Training(NamedTuple):
     model_digest: str
 
 
-def trainings(stores: Stores) -> list[Training]:
+def trainings(stores: SearchedStores) -> list[Training]:
     """Return every committed training that can still be read, in the order of their commits."""
     store = stores.by_class["models"]
     found = (_training(store, path) for path in store.list("") if _TRAINING_LOG.fullmatch(path))
     return sorted((training for training in found if training), key=lambda training: training.entry.committed_at)
 
 
-def stored_models(stores: Stores) -> set[tuple[str, str]]:
+def stored_models(stores: SearchedStores) -> set[tuple[str, str]]:
     """Return family and digest of every model that is there, whether a training names it or not."""
     matches = (_MODEL_FILE.fullmatch(path) for path in stores.by_class["models"].list(""))
     return {(match["family"], match["digest"]) for match in matches if match}
@@ -65,7 +65,7 @@ def stored_manifest(store: Store, path: str) -> Manifest | None:
         return None
 
 
-def present_file(stores: Stores, file: File) -> File:
+def present_file(stores: SearchedStores, file: File) -> File:
     """Return a file that a manifest names, or its equal: an attempt that equals the committed one is removed."""
     store, parts = stores.holding(file.path), file.path.split("/")
     if store.exists(file.path) or parts[3:4] != ["attempts"]:

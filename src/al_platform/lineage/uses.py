@@ -9,10 +9,11 @@ from pydantic import BaseModel, ConfigDict
 
 from al_platform.config import FamilyConfigLoader
 from al_platform.lineage.mentions import find_page, values_of_page
-from al_platform.lineage.stores import Place, Stores, fresh_copy, production_and_experiments
+from al_platform.lineage.stores import Place, SearchedStores, fresh_copy, production_and_experiments
 from al_platform.lineage.trained import Training, champion_entries, present_file, trainings
 from al_platform.progress import progress
 from al_platform.stages import DataClass
+from al_platform.storage.erasures import AffectedModel, Tombstone, page_sha256, tombstones
 from al_platform.storage.store import Store
 
 CHAMPION = "champion now"
@@ -103,7 +104,25 @@ def page_uses(loader: FamilyConfigLoader, page_id: str) -> list[Use]:
     return [*(each.use for each in found), *model_uses(everywhere, found, page_id)]
 
 
-def searched(everywhere: Iterable[Stores]) -> Iterator[Place]:
+def page_erasures(loader: FamilyConfigLoader, page_id: str) -> list[Tombstone]:
+    """Return every erasure of a page, oldest first.
+
+    Raises:
+        ConfigError: The environment is that of an experiment.
+    """
+    # Every root that one changes holds the same tombstone.
+    found = {tombstone.number: tombstone for tombstone in erasures_of(production_and_experiments(loader), page_id)}
+    return [found[number] for number in sorted(found)]
+
+
+def erasures_of(everywhere: Iterable[SearchedStores], page_id: str) -> list[Tombstone]:
+    """Return every tombstone of a page, in each root that holds it."""
+    told = (tombstone for stores in everywhere for root in stores.roots for tombstone in tombstones(root))
+    digest = page_sha256(page_id)
+    return [tombstone for tombstone in told if tombstone.page_sha256 == digest]
+
+
+def searched(everywhere: Iterable[SearchedStores]) -> Iterator[Place]:
     """Yield every file that may name a page."""
     return (place for stores in everywhere for place in stores.places() if may_name_a_page(place.path))
 
@@ -126,8 +145,10 @@ def occurrences(places: Sequence[Place], page_id: str) -> list[Occurrence]:
     return [Occurrence(place, use) for place, use in zip(places, found, strict=True) if use is not None]
 
 
-def model_uses(everywhere: list[Stores], found: Iterable[Occurrence], page_id: str) -> list[Use]:
+def model_uses(everywhere: list[SearchedStores], found: Iterable[Occurrence], page_id: str) -> list[Use]:
     """Return every model that was trained, validated or tested on a page, and whether it is champion now.
+
+    Those whose data hold it still, and those that tombstones remember.
 
     Args:
         everywhere: Production and experiments.
@@ -145,6 +166,9 @@ def model_uses(everywhere: list[Stores], found: Iterable[Occurrence], page_id: s
     distinct: dict[tuple[str, str], Use] = {}
     for use in uses:
         distinct.setdefault((use.path, use.role), use)
+    for model in (model for tombstone in erasures_of(everywhere, page_id) for model in tombstone.models):
+        use = _remembered(everywhere, model)
+        distinct.setdefault((use.path, use.role), use)
     return list(distinct.values())
 
 
@@ -152,6 +176,20 @@ def is_champion(store: Store, family: str, digest: str) -> bool:
     """Return whether the newest entry of the champion log names a model."""
     digests = [entry.model_digest for _, entry in champion_entries(store, family)]
     return bool(digests) and digests[-1] == digest
+
+
+def _remembered(everywhere: list[SearchedStores], model: AffectedModel) -> Use:
+    champions = (stores.by_class["champion"] for stores in everywhere)
+    return Use(
+        data_class="models",
+        path=f"{model.family}/by_digest/{model.digest}",
+        role=model.role,
+        family=model.family,
+        cycle=model.cycle,
+        detail=CHAMPION if any(is_champion(store, model.family, model.digest) for store in champions) else "",
+        rows=0,
+        root=everywhere[0].by_class["models"].root,
+    )
 
 
 def _use(place: Place, page_id: str) -> Use | None:
@@ -179,7 +217,7 @@ def _role(path: str) -> tuple[str, re.Match[str] | None]:
     return next(((role, match) for pattern, role in _ROLES if (match := pattern.fullmatch(path))), ("file", None))
 
 
-def _seen(stores: Stores, training: Training, holding: Container[str], page_id: str) -> Iterator[Use]:
+def _seen(stores: SearchedStores, training: Training, holding: Container[str], page_id: str) -> Iterator[Use]:
     names = _sets(stores, training, holding, page_id)
     champion = bool(names) and is_champion(stores.by_class["champion"], training.family, training.model_digest)
     for name in names:
@@ -195,7 +233,7 @@ def _seen(stores: Stores, training: Training, holding: Container[str], page_id: 
         )
 
 
-def _sets(stores: Stores, training: Training, holding: Container[str], page_id: str) -> list[str]:
+def _sets(stores: SearchedStores, training: Training, holding: Container[str], page_id: str) -> list[str]:
     """Return the sets in which the page was in the data of a training."""
     inputs = (read for name, read in training.manifest.inputs.items() if name.endswith(".dataset"))
     paths = {present_file(stores, file).path for read in inputs for file in read.files}

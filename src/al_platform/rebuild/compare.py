@@ -176,7 +176,8 @@ def conclude(
 def _dataset_statement(dataset: DatasetComparison) -> str:
     if dataset.erasure:
         moved = f"; {dataset.erasure.moved:,} others are in another set" if dataset.erasure.moved else ""
-        return f"The data set differs by {dataset.erasure.pages:,} erased pages{moved}."
+        pages = "1 erased page" if dataset.erasure.pages == 1 else f"{dataset.erasure.pages:,} erased pages"
+        return f"The data set differs by {pages}{moved}."
     return {
         "equal": "The data set's manifest is equal.",
         "same content": "The data set has the same rows in other bytes.",

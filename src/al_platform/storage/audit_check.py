@@ -40,6 +40,11 @@ class Committed:
     entry_sha256: str
 
     @property
+    def log(self) -> str:
+        """The folder that it lies in."""
+        return self.entry.rpartition("/")[0]
+
+    @property
     def is_tombstone(self) -> bool:
         """Whether it is a tombstone of an erasure."""
         return self.entry.startswith(f"{ERASURES}/")
@@ -89,6 +94,27 @@ class Verification:
 def committed_entry(data_class: str, path: str, data: bytes) -> Committed:
     """Return a log entry or tombstone that is there as what a line must have announced."""
     return Committed(data_class, path, bytes_sha256(data))
+
+
+def unknown_to(store: Store, committed: Iterable[Committed]) -> list[Committed]:
+    """Return the entries that are older than the audit log: no line knows of them, nor of one before them in their log.
+
+    What was changed or added since has a line at its place or before it, and is not among them; nor is any tombstone.
+
+    Args:
+        store: Root of the logs.
+        committed: Every log entry that is in the stores.
+    """
+    lines = (parsed_line(number, data) for number, data in read_all(store))
+    first: dict[tuple[str, str], str] = {}
+    for data_class, entry in map(_place, _announced(lines)):
+        log = data_class, entry.rpartition("/")[0]
+        first[log] = min(entry, first.get(log, entry))
+    entries = (entry for entry in committed if not entry.is_tombstone)
+    return [each for each in entries if each.entry < first.get((each.data_class, each.log), _AFTER_ALL)]
+
+
+_AFTER_ALL = "\U0010ffff"
 
 
 def verify(

@@ -50,7 +50,7 @@ class AuditLine(_Record):
         id: Unique to this line: tells a lost reply from another writer's equal line.
         at: When, ISO 8601, UTC.
         actor: Who.
-        action: What was about to be done: ``commit``, ``promote``, ``import``, ``erase``, ``repair``...
+        action: What was about to be done: ``commit``, ``promote``, ``import``, ``erase``, ``repair``, ``adopt``...
         subject: To what; see ``commit_subject`` and ``entry_subject`` for what announces a log entry.
     """
 
@@ -192,6 +192,16 @@ def lines_after(store: Store, number: int) -> list[AuditLine]:
         StoreError: One of them cannot be read as a line.
     """
     return _lines(store, sorted(found for found in _numbers(store.list(_FOLDER)) if found > number))
+
+
+def announced_digests(store: Store) -> dict[tuple[str, str], str]:
+    """Return the SHA-256 that lines announce, by class of data and path; of several lines the newest one's."""
+    subjects = (line.subject for number, data in read_all(store) if (line := parsed_line(number, data)))
+    return {
+        (str(subject["data_class"]), str(subject["entry"])): str(subject["entry_sha256"])
+        for subject in subjects
+        if "entry" in subject
+    }
 
 
 def first_line_id(store: Store) -> str | None:

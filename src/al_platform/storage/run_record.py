@@ -8,8 +8,8 @@ import io
 import logging
 import os
 import socket
-import time
-from collections.abc import Callable
+import threading
+import weakref
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
@@ -127,44 +127,57 @@ def record_end(logs: Store, run_id: str, error: str | None) -> None:
 class RunJournal:
     """The records of one run, and what it logs between them."""
 
-    def __init__(self, logs: Store, start: RunStart, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, logs: Store, start: RunStart, beat_s: float = _BEAT_S):
+        """Prepare the records; nothing is written yet.
+
+        Args:
+            logs: Root of the logs.
+            start: The run.
+            beat_s: Seconds between two signs of life.
+        """
         self._logs = logs
         self._start = start
-        self._clock = clock
-        self._beaten_at = clock()
+        self._is_over = threading.Event()
+        # A node may take a day, so that signs of life cannot wait for its end. Only a process that lives has the
+        # thread, and a child that it forks has none. It ends with the journal, where nobody is left to end it.
+        self._pulse = threading.Thread(
+            target=_beat, args=(logs, start.run_id, beat_s, self._is_over), name="heartbeat", daemon=True
+        )
+        weakref.finalize(self, self._is_over.set)
         self._text = io.StringIO()
         self._handler = logging.StreamHandler(self._text)
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         self._handler.addFilter(RedactingFilter())
 
     def begin(self) -> None:
-        """Record the start, and keep what is logged from now on."""
+        """Record the start; keep what is logged from now on, and record once a minute that the run goes on."""
         record_start(self._logs, self._start)
         logging.getLogger().addHandler(self._handler)
-
-    def beat(self) -> None:
-        """Record that the run goes on, at most once a minute; call this after each node."""
-        now = self._clock()
-        if now - self._beaten_at < _BEAT_S:
-            return
-        self._beaten_at = now
-        heartbeat = Heartbeat(run_id=self._start.run_id, at=_now())
-        try:
-            self._logs.write(f"runs/{self._start.run_id}/heartbeat.json", to_json(heartbeat))
-        except (OSError, StoreError) as problem:
-            LOG.warning("That run %s goes on is not recorded: %s", self._start.run_id, problem)
+        self._pulse.start()
 
     def end(self, error: str | None) -> None:
         """Record the end, and store the log.
 
         A store that cannot be written to must not hide what the run itself came to: then that is only logged.
         """
+        self._is_over.set()
+        if self._pulse.is_alive():
+            self._pulse.join()
         logging.getLogger().removeHandler(self._handler)
         try:
             self._logs.write(f"runs/{self._start.run_id}/run.log", self._text.getvalue().encode())
             record_end(self._logs, self._start.run_id, error)
         except StoreError as problem:
             LOG.warning("The end of run %s is not recorded: %s", self._start.run_id, problem)
+
+
+def _beat(logs: Store, run_id: str, beat_s: float, is_over: threading.Event) -> None:
+    while not is_over.wait(beat_s):
+        heartbeat = Heartbeat(run_id=run_id, at=_now())
+        try:
+            logs.write(f"runs/{run_id}/heartbeat.json", to_json(heartbeat))
+        except (OSError, StoreError) as problem:
+            LOG.warning("That run %s goes on is not recorded: %s", run_id, problem)
 
 
 def is_done(logs: Store, run_id: str) -> bool:

@@ -9,14 +9,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from al_platform.domain.errors import ConfigError, StoreError
 from al_platform.storage.erasures import FormerVersion
-from al_platform.storage.scratch import scratch_folder
+from al_platform.storage.scratch import once, scratch_folder
 from al_platform.storage.store import Leftover
 
 _MISSING = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NotFound"})
@@ -222,8 +221,8 @@ class S3Store:
             return
         target = self._copy_path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        # A reader of the same process must never meet half a copy.
-        partial = target.with_name(f"{target.name}.{uuid4().hex}.part")
+        # A reader of the same process must never meet half a copy, not even beside a whole one in a folder.
+        partial = _copies(self._client) / uuid4().hex
         with self._asking("read", path, "s3:GetObject"):
             self._client.download_file(self._bucket, self._key(path), str(partial))
         partial.replace(target)
@@ -336,7 +335,7 @@ def _aws_settings() -> Mapping[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
 
 
-@cache
+@once
 def _client(settings: tuple[tuple[str, str], ...]) -> Any:
     """Return the client of these settings: all stores share it, being slow to make and safe between threads."""
     try:
@@ -349,12 +348,12 @@ def _client(settings: tuple[tuple[str, str], ...]) -> Any:
     return boto3.Session().client("s3", config=config)
 
 
-@cache
+@once
 def _known_copies(root: str, client: Any) -> dict[str, Path]:
     # Shared by all stores of a root: each dataset opens its own, and none should fetch what another one has.
     return {}
 
 
-@cache
+@once
 def _copies(client: Any) -> Path:
     return scratch_folder("s3")

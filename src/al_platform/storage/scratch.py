@@ -5,10 +5,29 @@ import os
 import re
 import shutil
 import tempfile
-from functools import cache
+from collections.abc import Callable, Hashable
+from functools import cache, wraps
 from pathlib import Path
+from threading import RLock
+from typing import TypeVar
 
+_Made = TypeVar("_Made")
 _NAME = re.compile(r"al-platform-(\d+)-\w+")
+
+
+def once(make: Callable[..., _Made]) -> Callable[..., _Made]:
+    """Return a function that calls ``make`` once for equal arguments, and returns what it made then.
+
+    Beside ``functools.cache`` it holds for threads that ask at the same moment: that one may give each its own.
+    """
+    known, lock = cache(make), RLock()
+
+    @wraps(make)
+    def made(*arguments: Hashable) -> _Made:
+        with lock:
+            return known(*arguments)
+
+    return made
 
 
 def scratch_folder(purpose: str) -> Path:
@@ -21,7 +40,7 @@ def temporary_folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(dir=_process_folder(os.getpid()))
 
 
-@cache
+@once
 def _process_folder(pid: int) -> Path:
     _sweep()
     folder = Path(tempfile.mkdtemp(prefix=f"al-platform-{pid}-"))

@@ -111,6 +111,7 @@ class LocalStore:
             temporary.write_bytes(data)
             _sync(temporary)
             temporary.replace(self._root / path)
+            _sync_folder(temporary.parent)
 
     def create(self, path: str, data: bytes) -> None:
         # A hard link fails where the name is taken, and appears with its whole content: O_EXCL alone would
@@ -119,12 +120,14 @@ class LocalStore:
             temporary.write_bytes(data)
             _sync(temporary)
             os.link(temporary, self._root / path)
+            _sync_folder(temporary.parent)
 
     def upload(self, source: Path, path: str) -> None:
         with self._temporary(path) as temporary:
             shutil.copyfile(source, temporary)
             _sync(temporary)
             temporary.replace(self._root / path)
+            _sync_folder(temporary.parent)
 
     def local(self, path: str) -> Path:
         return self._root / path
@@ -134,6 +137,7 @@ class LocalStore:
         if folder.is_dir():
             with _writing(folder):
                 shutil.rmtree(folder)
+                _sync_folder(folder.parent)
 
     def leftovers(self) -> Sequence[Leftover]:
         files = [Path(where, name) for where, _, names in os.walk(self._root) for name in names]
@@ -159,7 +163,7 @@ class LocalStore:
         temporary = target.with_name(f".{target.name}.{uuid4().hex}{_TEMPORARY}")
         try:
             with _writing(target):
-                target.parent.mkdir(parents=True, exist_ok=True)
+                _make_folder(target.parent)
                 yield temporary
         finally:
             # Where nothing can be written, nothing was left.
@@ -177,6 +181,28 @@ def _is_temporary(file: Path) -> bool:
 def _sync(file: Path) -> None:
     with file.open("rb+") as handle:
         os.fsync(handle.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let the names in a folder outlast a loss of power: a file's own sync does not bring its name with it."""
+    if os.name == "nt":  # there no folder can be opened, and the file system keeps names by itself
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some file systems, most of them over a network, know no such thing
+            raise
+    finally:
+        os.close(handle)
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
 
 
 @contextmanager

@@ -15,14 +15,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from uuid import uuid4
 
 from al_platform.domain.errors import ConfigError, StoreError
-from al_platform.storage.scratch import scratch_folder
+from al_platform.storage.scratch import once, scratch_folder
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -248,7 +247,7 @@ class _Copies:
 
     def __init__(self) -> None:
         self.written: set[str] = set()
-        self._folder: Path | None = None
+        self._root = scratch_folder("volume")
         self._known: dict[str, _File] = {}
 
     def forget(self, absolute: str) -> None:
@@ -271,19 +270,14 @@ class _Copies:
         copy = self._copy(file.path)
         copy.parent.mkdir(parents=True, exist_ok=True)
         # A reader of the same process must never meet half a copy.
-        partial = self._root() / uuid4().hex
+        partial = self._root / uuid4().hex
         with partial.open("wb") as target:
             download(file.path, target)
         partial.replace(copy)
         self._known[file.path] = file
 
     def _copy(self, absolute: str) -> Path:
-        return self._root() / absolute.lstrip("/")
-
-    def _root(self) -> Path:
-        if self._folder is None:
-            self._folder = scratch_folder("volume")
-        return self._folder
+        return self._root / absolute.lstrip("/")
 
 
 def _path(entry: "DirectoryEntry") -> str:
@@ -313,7 +307,7 @@ def _databricks_settings() -> Iterator[tuple[str, str]]:
     return ((name, value) for name, value in os.environ.items() if name.startswith("DATABRICKS_"))
 
 
-@cache
+@once
 def _client(settings: tuple[tuple[str, str], ...]) -> "WorkspaceClient":
     """Return the client of these settings: all stores share it, being slow to make and safe between threads."""
     try:
@@ -326,7 +320,7 @@ def _client(settings: tuple[tuple[str, str], ...]) -> "WorkspaceClient":
         raise ConfigError(f"A /Volumes root needs a Databricks workspace and an identity. {error}") from error
 
 
-@cache
+@once
 def _copies(client: "WorkspaceClient") -> _Copies:
     """Return the copies of files that ``client`` reached, for all its stores."""
     return _Copies()
