@@ -5,6 +5,7 @@ were started: each would be paid for.
 """
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ from temporary_project import make_project
 pytestmark = pytest.mark.real
 
 JOB = "al-platform-train"
-SYNCHRONOUS, DEFERRED = "al-platform-quarterly", "deferred-quarterly"
+SYNCHRONOUS, DEFERRED, HURRIED = "al-platform-quarterly", "deferred-quarterly", "hurried-quarterly"
+BOTH = pytest.mark.parametrize("dag_id", [SYNCHRONOUS, DEFERRED])
 TASK = "quarterly.topics.train"
 
 
@@ -52,6 +54,10 @@ class Deployment:
         found: dict[str, Any] = self.session.state(dag_id, run_id)["tasks"][TASK]
         return found
 
+    def until_try(self, dag_id: str, run_id: str, number: int) -> None:
+        """Wait until the task is tried for this time."""
+        self.until(lambda: self.session.state(dag_id, run_id)["tasks"][TASK]["tries"] == number, f"try {number}")
+
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
@@ -71,7 +77,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         home.use(dags(folder))
         with home.servers() as servers, home.session() as session:
             found = Deployment(servers, session, databricks, sink.arrived)
-            found.until(lambda: {SYNCHRONOUS, DEFERRED} <= {*session.known()}, "parsing")
+            found.until(lambda: {SYNCHRONOUS, DEFERRED, HURRIED} <= {*session.known()}, "parsing")
             yield found
 
 
@@ -82,14 +88,14 @@ def _nothing_is_held(deployment: Deployment) -> Iterator[None]:
 
 
 def dags(folder: Any) -> dict[str, str]:
-    """Return the files of the quarterly DAG, twice: a worker waits for Databricks, and the triggerer does."""
+    """Return the files of the quarterly DAG: a worker waits for Databricks, or the triggerer, or that not for long."""
     project = make_project(folder / "project")
     project.only("topics")
     bootstrap_project(project.path)
     in_100_days = datetime.now(UTC) + timedelta(days=100)
     quick = {"polling_seconds": 0.2, "retry_delay_minutes": 0.002, "http_retry_delay_seconds": 2}
     files = {}
-    for is_deferrable in (False, True):
+    for dag_id, is_deferrable in ((SYNCHRONOUS, False), (DEFERRED, True), (HURRIED, True)):
         options = {
             "airflow": {**quick, "is_deferrable": is_deferrable},
             "notifications": {"webhooks": ["alerts"]},
@@ -100,8 +106,12 @@ def dags(folder: Any) -> dict[str, str]:
         project.configure("export.yml", options)
         made = generated(project.path, "test")
         name, library = "al_platform_test_quarterly_dag.py", {n: made[n] for n in made if n.startswith("plugins/")}
-        text = made[name].replace(SYNCHRONOUS, DEFERRED if is_deferrable else SYNCHRONOUS)
-        files |= {f"{is_deferrable}_{name}": text, **library}
+        text = made[name].replace(SYNCHRONOUS, dag_id)
+        if dag_id == HURRIED:
+            text = re.sub(
+                r"execution_timeout=.*,\n +retries=2", "execution_timeout=timedelta(seconds=1), retries=0", text
+            )
+        files |= {f"{dag_id}_{name}": text, **library}
     return files
 
 
@@ -111,7 +121,7 @@ def test_a_worker_that_dies_costs_no_second_run(deployment: Deployment) -> None:
     deployment.until(lambda: deployment.started("2026-01") == 1, "a run on Databricks")
     time.sleep(1)
     deployment.servers.kill_busy_workers()
-    deployment.until(lambda: deployment.session.state(SYNCHRONOUS, run_id)["tasks"][TASK]["tries"] == 2, "second try")
+    deployment.until_try(SYNCHRONOUS, run_id, 2)
     deployment.until_task(SYNCHRONOUS, run_id, "running")
     deployment.databricks.release(JOB)
     task = deployment.until_task(SYNCHRONOUS, run_id, "success", "failed")
@@ -132,6 +142,42 @@ def test_a_worker_that_dies_before_the_triggerer_takes_over_costs_no_second_run(
     task = deployment.until_task(DEFERRED, run_id, "success", "failed")
     assert task == {"state": "success", "tries": 2}
     assert deployment.started("2026-02") == 1
+
+
+@BOTH
+def test_a_worker_that_dies_before_it_knows_its_run_takes_up_that_run(deployment: Deployment, dag_id: str) -> None:
+    cycle = f"2027-{[SYNCHRONOUS, DEFERRED].index(dag_id) + 1:02d}"
+    deployment.databricks.hold(JOB)
+    # The run is started, and the answer that tells its id is lost: Airflow waits before it asks again.
+    deployment.databricks.fault("run-now", 503, 1, is_done=True)
+    run_id = deployment.session.trigger(dag_id, cycle=cycle)
+    deployment.until(lambda: deployment.started(cycle) == 1, "a run on Databricks")
+    deployment.servers.kill_busy_workers()
+    deployment.until_try(dag_id, run_id, 2)
+    deployment.until_task(dag_id, run_id, "running", "deferred")
+    deployment.databricks.release(JOB)
+    task = deployment.until_task(dag_id, run_id, "success", "failed")
+    assert task == {"state": "success", "tries": 2}
+    assert deployment.started(cycle) == 1
+
+
+@BOTH
+def test_a_task_that_is_cleared_runs_again(deployment: Deployment, dag_id: str) -> None:
+    cycle = f"2028-{[SYNCHRONOUS, DEFERRED].index(dag_id) + 1:02d}"
+    run_id = deployment.session.trigger(dag_id, cycle=cycle)
+    deployment.until(lambda: deployment.session.state(dag_id, run_id)["state"] == "success", "success")
+    deployment.session.clear(dag_id, run_id, TASK)
+    deployment.until_try(dag_id, run_id, 2)
+    deployment.until_task(dag_id, run_id, "success")
+    assert deployment.started(cycle) == 2
+
+
+def test_a_run_that_the_triggerer_waits_for_too_long_is_cancelled(deployment: Deployment) -> None:
+    deployment.databricks.hold(JOB)
+    run_id = deployment.session.trigger(HURRIED, cycle="2026-05")
+    assert deployment.until_task(HURRIED, run_id, "success", "failed") == {"state": "failed", "tries": 1}
+    [run] = [run for run in deployment.databricks.runs() if run.parameters["cycle"] == "2026-05"]
+    assert deployment.databricks.wait(run.run_id).state == "CANCELED"
 
 
 def test_a_triggerer_that_dies_costs_neither_a_run_nor_a_try(deployment: Deployment) -> None:
