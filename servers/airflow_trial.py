@@ -87,10 +87,10 @@ class AirflowTrial:
 
 
 @contextmanager
-def airflow_trial(folder: Path) -> Iterator[AirflowTrial]:
-    """Start everything in a folder."""
+def airflow_trial(folder: Path, interpreter: Path | None = None, project: Path | None = None) -> Iterator[AirflowTrial]:
+    """Start everything in a folder; with an interpreter and a project, notebooks are executed."""
     with (
-        DatabricksJobsServer(folder / "databricks", pause_s=0.01) as databricks,
+        DatabricksJobsServer(folder / "databricks", interpreter, project, pause_s=0.01) as databricks,
         webhook() as posted,
         mailbox() as mailed,
     ):

@@ -16,14 +16,12 @@ from kedro.framework.startup import bootstrap_project
 from servers.airflow import AirflowSession
 from servers.airflow_trial import CHANNEL, QUICK, WRONG_TOKEN, AirflowTrial, Ran, airflow_trial
 from servers.databricks_jobs import DatabricksJobsServer, Outcome
+from servers.databricks_jobs.bundle import deployed
 
 from al_platform.catalog.champion import champion_log
 from al_platform.export.airflow.cli import generated
-from al_platform.export.configuration import exported_loader
-from al_platform.export.databricks.jobs import stage_jobs
-from al_platform.export.options import export_options
+from al_platform.export.databricks.cli import checked_bundle
 from al_platform.export.outcome import CONDITIONS
-from al_platform.export.stage_list import stage_list
 from al_platform.stages import STAGES
 from al_platform.stores import Stores
 from temporary_project import CYCLE, ROOT, Project, make_project
@@ -76,12 +74,9 @@ class Setting:
 
 
 def exported_jobs() -> dict[str, dict[str, Any]]:
-    """Return the jobs of the bundle, named as in the target prod: what the DAGs start by name."""
-    loader = exported_loader(ROOT, "databricks")
-    options = export_options(loader)
-    jobs = {name: dict(job.as_dict()) for name, job in stage_jobs(stage_list(loader, options), options).items()}
-    prefix = options.databricks.targets["prod"].prefix
-    return {name: {**job, "name": job["name"].replace("${var.prefix}", prefix)} for name, job in jobs.items()}
+    """Return the jobs of the bundle: what the DAGs start by name."""
+    bundle = checked_bundle(ROOT, "databricks")
+    return {name: deployed(job, bundle.settings) for name, job in bundle.resources["jobs"].items()}
 
 
 @pytest.fixture(scope="module")
