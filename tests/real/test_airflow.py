@@ -158,7 +158,8 @@ def test_an_alert_by_mail_holds_the_runs_link(setting: Setting) -> None:
     assert mail["To"] == "team@example.org"
     assert mail["Subject"] == "al-platform-ingest: ingest.sentiment.ingest failed"
     [content] = mail.iter_parts()
-    assert ran.started[-1].url in content.get_content()
+    [failed] = [run for run in ran.started if run.state == "FAILED"]
+    assert failed.url in content.get_content()
 
 
 @pytest.mark.parametrize("is_deferrable", [False, True])

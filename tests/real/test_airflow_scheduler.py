@@ -89,12 +89,37 @@ def test_a_task_that_ended_well_and_is_cleared_runs_again(deployed: Deployment, 
     assert len(deployed.started(cycle(2028, dag_id))) == 2
 
 
-def test_a_run_that_the_triggerer_waits_for_too_long_is_cancelled(deployed: Deployment) -> None:
+def alert_of(deployed: Deployment, run_id: str) -> str:
+    """Return the one alert that tells of a failure in a run of a DAG."""
+
+    def found() -> list[str]:
+        return [alert["text"] for alert in deployed.posted if f"Run {run_id}, try" in alert["text"]]
+
+    deployed.until(lambda: bool(found()), "an alert")
+    time.sleep(3)
+    [alert] = found()
+    return alert
+
+
+def test_a_last_try_whose_worker_dies_alerts_once(deployed: Deployment) -> None:
+    deployed.databricks.hold(JOB)
+    deployed.databricks.fault("run-now", 503, 1, is_done=True)
+    run_id = deployed.session.trigger(HURRIED, cycle="2026-06")
+    deployed.until_started("2026-06")
+    deployed.servers.kill_busy_workers()
+    assert deployed.until_task(HURRIED, run_id, "success", "failed") == {"state": "failed", "tries": 1}
+    alert = alert_of(deployed, run_id)
+    assert f"{HURRIED}: {TASK} failed" in alert
+    assert "the task's process was lost" in alert
+
+
+def test_a_run_that_the_triggerer_waits_for_too_long_is_cancelled_with_one_alert(deployed: Deployment) -> None:
     deployed.databricks.hold(JOB)
     run_id = deployed.session.trigger(HURRIED, cycle="2026-05")
     assert deployed.until_task(HURRIED, run_id, "success", "failed") == {"state": "failed", "tries": 1}
     [run] = deployed.started("2026-05")
     assert deployed.databricks.wait(run.run_id).state == "CANCELED"
+    assert run.url in alert_of(deployed, run_id)
 
 
 def test_a_triggerer_that_dies_costs_neither_a_run_nor_a_try(deployed: Deployment) -> None:
