@@ -33,14 +33,13 @@ DATABRICKS = {
     "polling_period_seconds": 30.0,
     "databricks_retry_limit": 5,
     "databricks_retry_delay": 2.0,
-    # A request is sent again where its answer is lost; within a try that must not start another run.
-    "idempotency_token": "{{ ti.id }}-{{ ti.try_number }}",
 }
+JOBS = "al-platform"
 
 
 def _run(job, family, cycle, **limits):
     parameters = {"family": family, "cycle": cycle, "env": ENV}
-    return RunWorkflow(task_id=job, job_name=f"al-platform-{job}", job_parameters=parameters, **DATABRICKS, **limits)
+    return RunWorkflow(task_id=job, job_name=f"{JOBS}-{job}", job_parameters=parameters, **DATABRICKS, **limits)
 
 
 def quarterly(group_id: str = "quarterly", cycle: str | None = None) -> TaskGroup:

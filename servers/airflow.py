@@ -175,6 +175,10 @@ class AirflowSession:
         """Return ``state`` and ``tasks`` of a run that the scheduler is at."""
         return self._ask(do="state", dag_id=dag_id, run_id=run_id)
 
+    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Clear a task of a run that has ended, as a person does who wants it to run again."""
+        self._ask(do="clear", dag_id=dag_id, run_id=run_id, task_id=task_id)
+
     def known(self) -> list[str]:
         """Return the DAGs that the scheduler can run by now."""
         found: list[str] = self._ask(do="known")["dags"]
@@ -242,6 +246,7 @@ def _server_settings(port: int) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+        "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "1",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "5",
     }

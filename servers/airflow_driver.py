@@ -58,6 +58,18 @@ def state(dag_id: str, run_id: str) -> dict[str, Any]:
         return _run(found)
 
 
+def clear(dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
+    """Clear a task of a run, and let a running scheduler take the run up again."""
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import clear_task_instances
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        found = session.query(DagRun).filter_by(dag_id=dag_id, run_id=run_id).one()
+        clear_task_instances([found.get_task_instance(task_id, session=session)], session)
+    return {}
+
+
 def known() -> dict[str, Any]:
     """List the DAGs that the dag processor has stored."""
     from airflow.models.serialized_dag import SerializedDagModel
@@ -118,7 +130,7 @@ def _task(task: Any) -> dict[str, Any]:
     }
 
 
-_REQUESTS = {function.__name__: function for function in (parse, run, trigger, state, known, due)}
+_REQUESTS = {function.__name__: function for function in (parse, run, trigger, state, clear, known, due)}
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Airflow beside our Jobs API server and sinks for its alerts: what a run of a DAG starts, and whom it tells."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from servers.databricks_jobs import DatabricksJobsServer, StartedRun
 
 CHANNEL = "alerts"
 """Name of the connection by which alerts reach the webhook."""
+
+WRONG_TOKEN = "wrong_token"
+"""Name of a connection to the workspace that it does not let in."""
 
 QUICK = {"polling_seconds": 0.05, "retry_delay_minutes": 0.002, "http_retry_delay_seconds": 0.01}
 """Options of DAGs that wait for nothing."""
@@ -68,6 +72,14 @@ class AirflowTrial:
         assert isinstance(created, dict)
         return int(created["job_id"])
 
+    def tries(self, run: StartedRun) -> dict[str, int]:
+        """Return how often each task of a run on Databricks was executed."""
+        tasks = self.databricks.client().jobs.get_run(run.run_id).tasks or []
+        ended = [
+            task.task_key for task in tasks if task.state and str(task.state.life_cycle_state).endswith(".TERMINATED")
+        ]
+        return dict(Counter(ended))
+
     def done(self, run: StartedRun) -> set[str]:
         """Return the tasks of a run on Databricks that were executed."""
         tasks = self.databricks.client().jobs.get_run(run.run_id).tasks or []
@@ -75,10 +87,10 @@ class AirflowTrial:
 
 
 @contextmanager
-def airflow_trial(folder: Path) -> Iterator[AirflowTrial]:
-    """Start everything in a folder."""
+def airflow_trial(folder: Path, interpreter: Path | None = None, project: Path | None = None) -> Iterator[AirflowTrial]:
+    """Start everything in a folder; with an interpreter and a project, notebooks are executed."""
     with (
-        DatabricksJobsServer(folder / "databricks", pause_s=0.01) as databricks,
+        DatabricksJobsServer(folder / "databricks", interpreter, project, pause_s=0.01) as databricks,
         webhook() as posted,
         mailbox() as mailed,
     ):
@@ -92,6 +104,7 @@ def _connections(databricks: DatabricksJobsServer, webhook_port: int, mail_port:
     plain = {"disable_ssl": True, "disable_tls": True, "from_email": "loop@example.org"}
     connections = {
         "DATABRICKS_DEFAULT": {"conn_type": "databricks", **workspace},
+        WRONG_TOKEN.upper(): {"conn_type": "databricks", **workspace, "password": "expired"},
         CHANNEL.upper(): {"conn_type": "http", "host": f"http://127.0.0.1:{webhook_port}/", "password": "secret"},
         "SMTP_DEFAULT": {"conn_type": "smtp", "host": "127.0.0.1", "port": mail_port, "extra": plain},
     }

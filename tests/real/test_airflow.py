@@ -3,6 +3,7 @@
 What needs the scheduler, a worker that dies and a run that is late, is in ``test_airflow_scheduler``.
 """
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,16 +14,14 @@ from typing import Any
 import pytest
 from kedro.framework.startup import bootstrap_project
 from servers.airflow import AirflowSession
-from servers.airflow_trial import CHANNEL, QUICK, AirflowTrial, Ran, airflow_trial
+from servers.airflow_trial import CHANNEL, QUICK, WRONG_TOKEN, AirflowTrial, Ran, airflow_trial
 from servers.databricks_jobs import DatabricksJobsServer, Outcome
+from servers.databricks_jobs.bundle import deployed
 
 from al_platform.catalog.champion import champion_log
 from al_platform.export.airflow.cli import generated
-from al_platform.export.configuration import exported_loader
-from al_platform.export.databricks.jobs import stage_jobs
-from al_platform.export.options import export_options
+from al_platform.export.databricks.cli import checked_bundle
 from al_platform.export.outcome import CONDITIONS
-from al_platform.export.stage_list import stage_list
 from al_platform.stages import STAGES
 from al_platform.stores import Stores
 from temporary_project import CYCLE, ROOT, Project, make_project
@@ -35,13 +34,16 @@ EXAMPLE = (
     (ROOT / "docs/examples/airflow_dag_of_yours.py").read_text().replace("platform_databricks", "platform_test"),
 )
 MONTHLY = ("scoring", "selection", "annotation_ingest", "preparation")
-COMPUTES = ("cpu", "gpu_scoring", "gpu_training")
+COMPUTES = ("cpu", "cpu_single", "gpu_scoring", "gpu_training")
+WHEEL = {"whl": '/Volumes/it\'s/"ours"/al_platform-0.1.0-py3-none-any.whl'}
 CPU = {
     "spark_version": "17.3.x-cpu-ml-scala2.13",
     "node_type_id": "m5d.xlarge",
     "num_workers": 0,
     "is_single_node": True,
 }
+NOTEBOOK = {"clusters": dict.fromkeys(COMPUTES, CPU), "libraries": []}
+DUE = Outcome(values={"verdict": "promote", "is_promotion_due": "true"})
 
 
 @dataclass
@@ -73,9 +75,8 @@ class Setting:
 
 def exported_jobs() -> dict[str, dict[str, Any]]:
     """Return the jobs of the bundle: what the DAGs start by name."""
-    loader = exported_loader(ROOT, "databricks")
-    options = export_options(loader)
-    return {name: dict(job.as_dict()) for name, job in stage_jobs(stage_list(loader, options), options).items()}
+    bundle = checked_bundle(ROOT, "databricks")
+    return {name: deployed(job, bundle.settings) for name, job in bundle.resources["jobs"].items()}
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +106,25 @@ def test_every_family_is_selected_and_then_ingested(setting: Setting) -> None:
     assert ran.alerts == []
 
 
-def test_a_job_that_fails_once_is_started_again_and_alerts_nobody(setting: Setting) -> None:
+@pytest.mark.parametrize("is_deferrable", [False, True])
+def test_another_try_runs_what_failed_and_not_the_stages_before_it(setting: Setting, is_deferrable: bool) -> None:
+    setting.use(airflow={"is_deferrable": is_deferrable})
+    cycle = f"2026-{1 + is_deferrable:02d}"
+    setting.databricks.script("evaluation", ["FAILED", "FAILED", DUE], family="topics", cycle=cycle)
+    ran = setting.run("al-platform-quarterly", cycle=cycle)
+    assert ran.state == "success"
+    assert ran.tries["quarterly.topics.train"] == 3
+    assert {run.parameters["family"]: run.state for run in ran.started} == dict.fromkeys(FAMILIES, "SUCCESS")
+    assert len(ran.started) == len(FAMILIES)
+    of_topics = next(run for run in ran.started if run.parameters["family"] == "topics")
+    assert setting.trial.tries(of_topics) == {"training": 1, "evaluation": 3, "gate": 1, "promotion": 1}
+    assert ran.alerts == []
+
+
+def test_a_run_that_cannot_be_repaired_is_followed_by_a_new_one(setting: Setting) -> None:
     setting.use()
     setting.databricks.script("al-platform-train", ["FAILED", "SUCCESS"], family="topics", cycle="2026-02")
+    setting.databricks.fault("runs/repair", 400, 1)
     ran = setting.run("al-platform-quarterly", cycle="2026-02")
     assert ran.state == "success"
     assert sorted((run.parameters["family"], run.state) for run in ran.started) == [
@@ -126,11 +143,11 @@ def test_a_family_that_always_fails_alerts_once_and_the_others_go_on(setting: Se
     assert ran.tasks["monthly.topics.select"] == "failed"
     assert ran.tasks["monthly.topics.ingest"] == "upstream_failed"
     assert ran.tasks["monthly.sentiment.ingest"] == "success"
-    failed = [run for run in ran.started if run.state == "FAILED"]
-    assert len(failed) == 3
+    [failed] = [run for run in ran.started if run.state == "FAILED"]
+    assert setting.trial.tries(failed) == {"scoring": 3}
     [alert] = ran.alerts
     assert "al-platform-monthly: monthly.topics.select failed" in alert
-    assert failed[-1].url in alert
+    assert failed.url in alert
 
 
 def test_an_alert_by_mail_holds_the_runs_link(setting: Setting) -> None:
@@ -141,20 +158,33 @@ def test_an_alert_by_mail_holds_the_runs_link(setting: Setting) -> None:
     assert mail["To"] == "team@example.org"
     assert mail["Subject"] == "al-platform-ingest: ingest.sentiment.ingest failed"
     [content] = mail.iter_parts()
-    assert ran.started[-1].url in content.get_content()
+    [failed] = [run for run in ran.started if run.state == "FAILED"]
+    assert failed.url in content.get_content()
 
 
 @pytest.mark.parametrize("is_deferrable", [False, True])
-@pytest.mark.parametrize(("path", "status"), [("run-now", 429), ("run-now", 503), ("runs/get", 503)])
-def test_a_busy_workspace_costs_no_try_and_no_run(
-    setting: Setting, is_deferrable: bool, path: str, status: int
-) -> None:
+def test_a_busy_workspace_costs_no_try_and_no_run(setting: Setting, is_deferrable: bool) -> None:
     setting.use(airflow={"is_deferrable": is_deferrable})
-    setting.databricks.fault(path, status, 2)
+    for path, status in (("run-now", 429), ("run-now", 503), ("runs/get", 503), ("jobs/list", 429)):
+        setting.databricks.fault(path, status, 1)
+    before = len(setting.databricks.calls())
     ran = setting.run("al-platform-quarterly", cycle="2026-05")
     assert ran.state == "success"
     assert set(ran.tries.values()) == {1}
     assert len(ran.started) == len(FAMILIES)
+    refused = [call.status for call in setting.databricks.calls()[before:] if call.status != 200]
+    assert sorted(refused) == [429] * 2 + [503] * 2
+
+
+def test_a_token_that_is_not_taken_starts_nothing_and_is_named(setting: Setting) -> None:
+    setting.use(airflow={"databricks_connection": WRONG_TOKEN})
+    ran = setting.run("al-platform-ingest", cycle="2026-05")
+    assert ran.state == "failed"
+    assert ran.started == []
+    assert len(ran.alerts) == len(FAMILIES)
+    for alert in ran.alerts:
+        assert "401" in alert
+        assert "expired" not in alert
 
 
 def test_an_answer_that_is_lost_starts_no_second_run(setting: Setting) -> None:
@@ -220,7 +250,7 @@ def test_a_job_that_is_missing_or_there_twice_is_named(setting: Setting, times: 
 @pytest.mark.parametrize("is_deferrable", [False, True])
 def test_each_notebook_runs_on_its_kind_of_machine(setting: Setting, is_deferrable: bool) -> None:
     clusters = {**dict.fromkeys(COMPUTES, CPU), "gpu_scoring": {**CPU, "node_type_id": "g5.xlarge"}}
-    notebooks = {"folder": '/Workspace/it\'s "ours"', "clusters": clusters}
+    notebooks = {"folder": '/Workspace/it\'s "ours"', "clusters": clusters, "libraries": [WHEEL]}
     setting.use(airflow={"flavour": "notebook", "notebook": notebooks, "is_deferrable": is_deferrable})
     ran = setting.run("al-platform-monthly", cycle="2026-10")
     assert ran.state == "success"
@@ -231,10 +261,11 @@ def test_each_notebook_runs_on_its_kind_of_machine(setting: Setting, is_deferrab
     assert [task["new_cluster"]["node_type_id"] for task in of_topics] == ["g5.xlarge", *["m5d.xlarge"] * 3]
     for task in of_topics:
         assert task["notebook_task"]["base_parameters"] == {"family": "topics", "cycle": "2026-10", "env": "test"}
+        assert task["libraries"] == [WHEEL]
 
 
 def test_a_notebook_that_fails_once_is_run_again(setting: Setting) -> None:
-    setting.use(airflow={"flavour": "notebook", "notebook": {"clusters": dict.fromkeys(COMPUTES, CPU)}})
+    setting.use(airflow={"flavour": "notebook", "notebook": NOTEBOOK})
     setting.databricks.script("preparation", ["FAILED", "SUCCESS"])
     ran = setting.run("al-platform-ingest", cycle="2026-11")
     assert ran.state == "success"
@@ -244,7 +275,7 @@ def test_a_notebook_that_fails_once_is_run_again(setting: Setting) -> None:
 
 @pytest.mark.parametrize("flavour", ["workflow", "notebook", "worker"])
 def test_every_flavour_is_understood_and_families_do_not_wait_for_each_other(setting: Setting, flavour: str) -> None:
-    setting.use(airflow={"flavour": flavour, "notebook": {"clusters": dict.fromkeys(COMPUTES, CPU)}})
+    setting.use(airflow={"flavour": flavour, "notebook": NOTEBOOK})
     found = setting.airflow.parse()
     assert found["errors"] == {}
     assert sorted(found["dags"]) == ["al-platform-ingest", "al-platform-monthly", "al-platform-quarterly"]
@@ -299,12 +330,8 @@ def cycle_at(setting: Setting, name: str, **when: str) -> Any:
     ("name", "now", "due", "cycle"),
     [
         ("monthly", "2025-12-31T23:59:59+00:00", "2026-01-02T03:00:00+00:00", "2025-12"),
-        ("monthly", "2026-01-02T03:00:01+00:00", "2026-02-02T03:00:00+00:00", "2026-01"),
         ("ingest", "2025-12-31T12:00:00+00:00", "2026-01-05T06:00:00+00:00", "2025-12"),
-        ("quarterly", "2025-12-31T12:00:00+00:00", "2026-01-04T03:00:00+00:00", "2025-12"),
         ("quarterly", "2026-01-04T03:00:01+00:00", "2026-04-04T03:00:00+00:00", "2026-03"),
-        ("quarterly", "2026-04-04T03:00:01+00:00", "2026-07-04T03:00:00+00:00", "2026-06"),
-        ("quarterly", "2026-07-04T03:00:01+00:00", "2026-10-04T03:00:00+00:00", "2026-09"),
     ],
 )
 def test_a_scheduled_run_reads_the_month_before_it(setting: Setting, name: str, now: str, due: str, cycle: str) -> None:
@@ -316,12 +343,10 @@ def test_a_scheduled_run_reads_the_month_before_it(setting: Setting, name: str, 
 
 @pytest.mark.parametrize(
     ("zone", "moment", "cycle"),
+    # Every zone and moment is in tests/export/airflow/test_cycles_of_runs.py.
     [
         ("UTC", "2025-12-31T23:59:59+00:00", "2025-11"),
-        ("UTC", "2026-01-01T00:00:00+00:00", "2025-12"),
-        ("America/New_York", "2026-01-01T04:59:59+00:00", "2025-11"),
         ("America/New_York", "2026-01-01T05:00:00+00:00", "2025-12"),
-        ("Asia/Tokyo", "2025-12-31T15:00:00+00:00", "2025-12"),
     ],
 )
 def test_a_run_that_somebody_starts_reads_the_last_complete_month_where_he_lives(
@@ -329,6 +354,13 @@ def test_a_run_that_somebody_starts_reads_the_last_complete_month_where_he_lives
 ) -> None:
     setting.use(schedules={"time_zone": zone})
     assert cycle_at(setting, "monthly", run_after=moment) == cycle
+
+
+def test_a_quarter_is_due_after_each_quarter(setting: Setting) -> None:
+    setting.use()
+    days = ["2026-01-04", "2026-04-04", "2026-07-04", "2026-10-04", "2027-01-04"]
+    for before, day in itertools.pairwise(days):
+        assert setting.airflow.due("al-platform-quarterly", f"{before}T03:00:01+00:00")["run_after"][:10] == day
 
 
 def test_a_run_for_a_date_of_the_past_reads_the_month_before_that_date(setting: Setting) -> None:

@@ -1,159 +1,145 @@
 """The DAGs under Airflow's own scheduler, workers and triggerer: what ``dag.test`` cannot show.
 
-A worker that dies, a triggerer that dies, and a run that is late. Against our Jobs API server, which says how many runs
-were started: each would be paid for.
+A worker that dies, a triggerer that dies, a task that is cleared, a wait that is too long, and a run that is late.
+Against our Jobs API server, which says how many runs were started: each would be paid for.
 """
 
-import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from kedro.framework.startup import bootstrap_project
-from servers.airflow import AirflowHome, AirflowServers, AirflowSession
-from servers.alert_sinks import webhook
-from servers.databricks_jobs import DatabricksJobsServer
+from servers.airflow_deployment import DEFERRED, HURRIED, JOB, SYNCHRONOUS, TASK, Deployment, deployment, quarterly_dags
 
 from al_platform.export.airflow.cli import generated
 from temporary_project import make_project
 
 pytestmark = pytest.mark.real
 
-JOB = "al-platform-train"
-SYNCHRONOUS, DEFERRED = "al-platform-quarterly", "deferred-quarterly"
-TASK = "quarterly.topics.train"
-
-
-@dataclass
-class Deployment:
-    """Airflow at work, and the workspace it talks to."""
-
-    servers: AirflowServers
-    session: AirflowSession
-    databricks: DatabricksJobsServer
-    posted: list[Any]
-
-    def started(self, cycle: str) -> int:
-        """How many runs were started for a cycle."""
-        return sum(run.parameters["cycle"] == cycle for run in self.databricks.runs())
-
-    def until(self, holds: Callable[[], bool], what: str, timeout_s: float = 180) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not holds():
-            assert time.monotonic() < deadline, f"{what} did not come about in {timeout_s:.0f} s"
-            time.sleep(0.5)
-
-    def until_task(self, dag_id: str, run_id: str, *states: str) -> dict[str, Any]:
-        """Wait until the task is in one of these states, and return what is known of it."""
-        self.until(lambda: self.session.state(dag_id, run_id)["tasks"][TASK]["state"] in states, f"{TASK} {states}")
-        found: dict[str, Any] = self.session.state(dag_id, run_id)["tasks"][TASK]
-        return found
+BOTH = pytest.mark.parametrize("dag_id", [SYNCHRONOUS, DEFERRED])
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("scheduler")
-    with DatabricksJobsServer(folder / "databricks", pause_s=0.01) as databricks, webhook() as sink:
-        task = {"task_key": "training", "notebook_task": {"notebook_path": "/training"}, "existing_cluster_id": "any"}
-        parameters = [{"name": name, "default": ""} for name in ("family", "cycle", "env")]
-        settings = {"name": JOB, "parameters": parameters, "tasks": [task], "max_concurrent_runs": 10}
-        databricks.client().api_client.do("POST", "/api/2.2/jobs/create", body=settings)
-        workspace = {"host": databricks.host, "schema": "http", "port": databricks.port, "password": databricks.token}
-        connections = {
-            "DATABRICKS_DEFAULT": {"conn_type": "databricks", **workspace},
-            "ALERTS": {"conn_type": "http", "host": f"http://127.0.0.1:{sink.port}/"},
-        }
-        variables = {f"AIRFLOW_CONN_{name}": json.dumps(value) for name, value in connections.items()}
-        home = AirflowHome(folder / "home", variables)
-        home.use(dags(folder))
-        with home.servers() as servers, home.session() as session:
-            found = Deployment(servers, session, databricks, sink.arrived)
-            found.until(lambda: {SYNCHRONOUS, DEFERRED} <= {*session.known()}, "parsing")
-            yield found
+    project = make_project(folder / "project")
+    bootstrap_project(project.path)
+    with deployment(folder, quarterly_dags(project.path, generated)) as found:
+        yield found
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_held(deployment: Deployment) -> Iterator[None]:
+def _nothing_is_held(deployed: Deployment) -> Iterator[None]:
     yield
-    deployment.databricks.release()
+    deployed.databricks.release()
 
 
-def dags(folder: Any) -> dict[str, str]:
-    """Return the files of the quarterly DAG, twice: a worker waits for Databricks, and the triggerer does."""
-    project = make_project(folder / "project")
-    project.only("topics")
-    bootstrap_project(project.path)
-    in_100_days = datetime.now(UTC) + timedelta(days=100)
-    quick = {"polling_seconds": 0.2, "retry_delay_minutes": 0.002, "http_retry_delay_seconds": 2}
-    files = {}
-    for is_deferrable in (False, True):
-        options = {
-            "airflow": {**quick, "is_deferrable": is_deferrable},
-            "notifications": {"webhooks": ["alerts"]},
-            # None is due while the tests run.
-            "schedules": {"quarterly": f"0 0 {in_100_days.day} {in_100_days.month} *"},
-            "deadlines_hours": {"quarterly": 5 / 3600},
-        }
-        project.configure("export.yml", options)
-        made = generated(project.path, "test")
-        name, library = "al_platform_test_quarterly_dag.py", {n: made[n] for n in made if n.startswith("plugins/")}
-        text = made[name].replace(SYNCHRONOUS, DEFERRED if is_deferrable else SYNCHRONOUS)
-        files |= {f"{is_deferrable}_{name}": text, **library}
-    return files
+def cycle(year: int, dag_id: str) -> str:
+    """Return a month of this year that is the DAG's own."""
+    return f"{year}-{[SYNCHRONOUS, DEFERRED].index(dag_id) + 1:02d}"
 
 
-def test_a_worker_that_dies_costs_no_second_run(deployment: Deployment) -> None:
-    deployment.databricks.hold(JOB)
-    run_id = deployment.session.trigger(SYNCHRONOUS, cycle="2026-01")
-    deployment.until(lambda: deployment.started("2026-01") == 1, "a run on Databricks")
+def test_a_worker_that_dies_costs_no_second_run(deployed: Deployment) -> None:
+    deployed.databricks.hold(JOB)
+    run_id = deployed.session.trigger(SYNCHRONOUS, cycle="2026-01")
+    deployed.until_known("2026-01")
+    deployed.servers.kill_busy_workers()
+    deployed.until_try(SYNCHRONOUS, run_id, 2)
+    deployed.until_task(SYNCHRONOUS, run_id, "running")
+    deployed.databricks.release(JOB)
+    assert deployed.until_task(SYNCHRONOUS, run_id, "success", "failed") == {"state": "success", "tries": 2}
+    assert len(deployed.started("2026-01")) == 1
+
+
+def test_a_worker_that_dies_before_the_triggerer_takes_over_costs_no_second_run(deployed: Deployment) -> None:
+    deployed.databricks.hold(JOB)
+    deployed.databricks.fault("runs/get", 503, 3)
+    run_id = deployed.session.trigger(DEFERRED, cycle="2026-02")
+    deployed.until_known("2026-02")
+    assert deployed.until_task(DEFERRED, run_id, "running", "deferred") == {"state": "running", "tries": 1}
+    deployed.servers.kill_busy_workers()
+    deployed.until_task(DEFERRED, run_id, "deferred")
+    deployed.databricks.release(JOB)
+    assert deployed.until_task(DEFERRED, run_id, "success", "failed") == {"state": "success", "tries": 2}
+    assert len(deployed.started("2026-02")) == 1
+
+
+@BOTH
+def test_a_worker_that_dies_before_it_knows_its_run_takes_up_that_run(deployed: Deployment, dag_id: str) -> None:
+    deployed.databricks.hold(JOB)
+    # The run is started, and the answer that tells its id is lost: Airflow waits before it asks again.
+    deployed.databricks.fault("run-now", 503, 1, is_done=True)
+    run_id = deployed.session.trigger(dag_id, cycle=cycle(2027, dag_id))
+    deployed.until_started(cycle(2027, dag_id))
+    deployed.servers.kill_busy_workers()
+    deployed.until_try(dag_id, run_id, 2)
+    deployed.until_task(dag_id, run_id, "running", "deferred")
+    deployed.databricks.release(JOB)
+    assert deployed.until_task(dag_id, run_id, "success", "failed") == {"state": "success", "tries": 2}
+    assert len(deployed.started(cycle(2027, dag_id))) == 1
+
+
+@BOTH
+def test_a_task_that_ended_well_and_is_cleared_runs_again(deployed: Deployment, dag_id: str) -> None:
+    run_id = deployed.session.trigger(dag_id, cycle=cycle(2028, dag_id))
+    deployed.until_run(dag_id, run_id, "success")
+    deployed.session.clear(dag_id, run_id, TASK)
+    deployed.until_try(dag_id, run_id, 2)
+    assert deployed.until_run(dag_id, run_id, "success", "failed") == "success"
+    assert len(deployed.started(cycle(2028, dag_id))) == 2
+
+
+def alert_of(deployed: Deployment, run_id: str) -> str:
+    """Return the one alert that tells of a failure in a run of a DAG."""
+
+    def found() -> list[str]:
+        return [alert["text"] for alert in deployed.posted if f"Run {run_id}, try" in alert["text"]]
+
+    deployed.until(lambda: bool(found()), "an alert")
+    time.sleep(3)
+    [alert] = found()
+    return alert
+
+
+def test_a_last_try_whose_worker_dies_alerts_once(deployed: Deployment) -> None:
+    deployed.databricks.hold(JOB)
+    deployed.databricks.fault("run-now", 503, 1, is_done=True)
+    run_id = deployed.session.trigger(HURRIED, cycle="2026-06")
+    deployed.until_started("2026-06")
+    deployed.servers.kill_busy_workers()
+    assert deployed.until_task(HURRIED, run_id, "success", "failed") == {"state": "failed", "tries": 1}
+    alert = alert_of(deployed, run_id)
+    assert f"{HURRIED}: {TASK} failed" in alert
+    assert "the task's process was lost" in alert
+
+
+def test_a_run_that_the_triggerer_waits_for_too_long_is_cancelled_with_one_alert(deployed: Deployment) -> None:
+    deployed.databricks.hold(JOB)
+    run_id = deployed.session.trigger(HURRIED, cycle="2026-05")
+    assert deployed.until_task(HURRIED, run_id, "success", "failed") == {"state": "failed", "tries": 1}
+    [run] = deployed.started("2026-05")
+    assert deployed.databricks.wait(run.run_id).state == "CANCELED"
+    assert run.url in alert_of(deployed, run_id)
+
+
+def test_a_triggerer_that_dies_costs_neither_a_run_nor_a_try(deployed: Deployment) -> None:
+    deployed.databricks.hold(JOB)
+    run_id = deployed.session.trigger(DEFERRED, cycle="2026-03")
+    deployed.until_task(DEFERRED, run_id, "deferred")
     time.sleep(1)
-    deployment.servers.kill_busy_workers()
-    deployment.until(lambda: deployment.session.state(SYNCHRONOUS, run_id)["tasks"][TASK]["tries"] == 2, "second try")
-    deployment.until_task(SYNCHRONOUS, run_id, "running")
-    deployment.databricks.release(JOB)
-    task = deployment.until_task(SYNCHRONOUS, run_id, "success", "failed")
-    assert task == {"state": "success", "tries": 2}
-    assert deployment.started("2026-01") == 1
+    deployed.servers.kill("triggerer")
+    deployed.databricks.release(JOB)
+    deployed.servers.start("triggerer")
+    assert deployed.until_task(DEFERRED, run_id, "success", "failed") == {"state": "success", "tries": 1}
+    assert len(deployed.started("2026-03")) == 1
 
 
-def test_a_worker_that_dies_before_the_triggerer_takes_over_costs_no_second_run(deployment: Deployment) -> None:
-    deployment.databricks.hold(JOB)
-    deployment.databricks.fault("runs/get", 503, 3)
-    run_id = deployment.session.trigger(DEFERRED, cycle="2026-02")
-    deployment.until(lambda: deployment.started("2026-02") == 1, "a run on Databricks")
-    time.sleep(1)
-    assert deployment.session.state(DEFERRED, run_id)["tasks"][TASK] == {"state": "running", "tries": 1}
-    deployment.servers.kill_busy_workers()
-    deployment.until_task(DEFERRED, run_id, "deferred")
-    deployment.databricks.release(JOB)
-    task = deployment.until_task(DEFERRED, run_id, "success", "failed")
-    assert task == {"state": "success", "tries": 2}
-    assert deployment.started("2026-02") == 1
-
-
-def test_a_triggerer_that_dies_costs_neither_a_run_nor_a_try(deployment: Deployment) -> None:
-    deployment.databricks.hold(JOB)
-    run_id = deployment.session.trigger(DEFERRED, cycle="2026-03")
-    deployment.until_task(DEFERRED, run_id, "deferred")
-    time.sleep(1)
-    deployment.servers.kill("triggerer")
-    deployment.databricks.release(JOB)
-    deployment.servers.start("triggerer")
-    task = deployment.until_task(DEFERRED, run_id, "success", "failed")
-    assert task == {"state": "success", "tries": 1}
-    assert deployment.started("2026-03") == 1
-
-
-def test_a_run_that_is_late_is_reported_once_and_goes_on(deployment: Deployment) -> None:
-    deployment.databricks.hold(JOB)
-    before = len(deployment.posted)
-    run_id = deployment.session.trigger(SYNCHRONOUS, cycle="2026-04")
-    deployment.until(lambda: len(deployment.posted) > before, "an alert")
-    deployment.databricks.release(JOB)
-    assert deployment.until_task(SYNCHRONOUS, run_id, "success", "failed")["state"] == "success"
+def test_a_run_that_is_late_is_reported_once_and_goes_on(deployed: Deployment) -> None:
+    deployed.databricks.hold(JOB)
+    run_id = deployed.session.trigger(SYNCHRONOUS, cycle="2026-04")
+    late = f"Run {run_id} of {SYNCHRONOUS} has not ended"
+    deployed.until(lambda: any(late in alert["text"] for alert in deployed.posted), "an alert")
+    deployed.databricks.release(JOB)
+    assert deployed.until_task(SYNCHRONOUS, run_id, "success", "failed")["state"] == "success"
     time.sleep(5)
-    [alert] = deployment.posted[before:]
-    assert f"Run {run_id} of {SYNCHRONOUS} has not ended" in alert["text"]
+    assert len([alert for alert in deployed.posted if late in alert["text"]]) == 1

@@ -4,17 +4,15 @@ Notebooks are executed with ``dbutils``; task values, conditions, retries and jo
 docstring says what that does not prove. The bundle's variables are filled in here as a deployment does.
 """
 
-import json
-import re
 import shutil
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from servers.databricks_jobs import DatabricksJobsServer, Outcome, StartedRun
+from servers.databricks_jobs.bundle import deployed
 
 from al_platform.catalog.champion import champion_log
 from al_platform.export.databricks.cli import checked_bundle
@@ -45,15 +43,9 @@ def deploy(server: DatabricksJobsServer, project: Project, *families: str) -> No
     jobs = dict(bundle.resources["jobs"])
     ids: dict[str, int] = {}
     for key in sorted(jobs, key=lambda key: "schedule" in jobs[key]):
-        settings = _filled(jobs[key], bundle.settings["variables"], ids)
+        settings = deployed(jobs[key], bundle.settings, ids, env="test")
         made = server.client().api_client.do("POST", "/api/2.2/jobs/create", body=settings)
         ids[key] = made["job_id"]
-
-
-def _filled(job: dict[str, Any], variables: dict[str, Any], ids: dict[str, int]) -> Any:
-    text = re.sub(r'"\$\{resources\.jobs\.(\w+)\.id\}"', lambda found: str(ids[found[1]]), json.dumps(job))
-    text = text.replace("${var.env}", "test")
-    return json.loads(re.sub(r"\$\{var\.(\w+)\}", lambda found: str(variables[found[1]].get("default", "")), text))
 
 
 def due(server: DatabricksJobsServer, job: str) -> StartedRun:

@@ -1,8 +1,11 @@
 """Alerts: one for each failure, with the run's link, and one for a run that is late."""
 
 import asyncio
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -15,6 +18,14 @@ _WHAT = """Run {{ dag_run.run_id }}, try {{ ti.try_number }}: {{ exception | def
 {{ ti.xcom_pull(task_ids=ti.task_id, key="run_page_url") or ti.log_url }}"""
 _LATE = "{dag_id} is late"
 _HOW_LATE = "Run {{{{ dag_run.dag_run_id }}}} of {dag_id} has not ended after {hours:g} hours."
+
+
+class MailNotifier(SmtpNotifier):
+    """Sends a mail."""
+
+    def notify(self, context: Any) -> None:
+        """Send it from a worker."""
+        _once(context, "mail", lambda: super(MailNotifier, self).notify(context))
 
 
 class WebhookNotifier(BaseNotifier):
@@ -34,7 +45,7 @@ class WebhookNotifier(BaseNotifier):
 
     def notify(self, context: Any) -> None:
         """Post from a worker."""
-        self._post(Connection.get(self.connection))
+        _once(context, self.connection, lambda: self._post(Connection.get(self.connection)))
 
     async def async_notify(self, context: Any) -> None:
         """Post from the triggerer."""
@@ -46,9 +57,30 @@ class WebhookNotifier(BaseNotifier):
         answer.raise_for_status()
 
 
+def _once(context: Any, channel: str, tell: Callable[[], None]) -> None:
+    """Tell of a failure, and of a process that was lost on its last try only once.
+
+    Airflow reports such a loss twice to its DAG processor: for the missing heartbeat, and for what the executor says
+    then. A file on that machine remembers the first.
+    """
+    if context.get("exception") is not None:
+        tell()
+        return
+    mark = Path(tempfile.gettempdir()) / f"al_airflow-{context['ti'].id}-{sha256(channel.encode()).hexdigest()[:16]}"
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return
+    try:
+        tell()
+    except BaseException:
+        mark.unlink()
+        raise
+
+
 def on_failure(emails: Sequence[str], webhooks: Sequence[str], smtp_connection: str) -> list[Any]:
     """Return what tells of a task that failed for good: callbacks, one for each channel."""
-    by_mail = [SmtpNotifier(to=list(emails), subject=_FAILED, html_content=_html(_WHAT), smtp_conn_id=smtp_connection)]
+    by_mail = [MailNotifier(to=list(emails), subject=_FAILED, html_content=_html(_WHAT), smtp_conn_id=smtp_connection)]
     return [*(by_mail if emails else ()), *(WebhookNotifier(name, f"{_FAILED}\n{_WHAT}") for name in webhooks)]
 
 

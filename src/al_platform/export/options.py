@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from al_platform.config import FamilyConfigLoader, validate
 from al_platform.domain.errors import known_names
@@ -11,7 +11,7 @@ from al_platform.export.airflow.options import AirflowOptions
 from al_platform.export.databricks.options import DatabricksOptions
 from al_platform.stages import STAGES
 
-Compute = Literal["cpu", "gpu_scoring", "gpu_training"]
+Compute = Literal["cpu", "cpu_single", "gpu_scoring", "gpu_training"]
 Orchestrator = Literal["airflow", "databricks"]
 Cron = Annotated[str, Field(pattern=r"^\S+( \S+){4}$")]
 
@@ -122,6 +122,18 @@ class ExportOptions(_Options):
                 f"there is no entry for {', '.join(missing)}; give each a compute, or {{}} for the default"
             )
         return stages
+
+    @model_validator(mode="after")
+    def _a_target_that_jobs_are_found_in(self) -> "ExportOptions":
+        targets, name = self.databricks.targets, self.airflow.target
+        if name not in targets:
+            raise ValueError(f"airflow.target names {name!r}. {known_names(name, targets)}")
+        if targets[name].mode == "development":
+            raise ValueError(
+                f"airflow.target names {name!r}, whose jobs carry their user's name, by which no DAG finds them. "
+                f"Name a target of mode production"
+            )
+        return self
 
 
 def export_options(loader: FamilyConfigLoader) -> ExportOptions:

@@ -14,7 +14,10 @@ from al_platform.domain.errors import ConfigError
 from al_platform.export.airflow.cli import generated
 from temporary_project import ROOT, Project
 
-CLUSTERS = {name: {"is_single_node": True, "policy_id": None} for name in ("cpu", "gpu_scoring", "gpu_training")}
+KINDS = ("cpu", "cpu_single", "gpu_scoring", "gpu_training")
+CLUSTERS = {name: {"is_single_node": True, "policy_id": None} for name in KINDS}
+WHEEL = {"whl": '/Volumes/it\'s/"ours"/al_platform-0.1.0-py3-none-any.whl'}
+NOTEBOOK = {"clusters": CLUSTERS, "libraries": [WHEEL]}
 NAMES = ("monthly", "ingest", "quarterly")
 
 
@@ -56,7 +59,7 @@ def imported(text: str) -> Iterator[str]:
 @pytest.mark.parametrize("orchestrator", ["airflow", "databricks"])
 @pytest.mark.parametrize("flavour", ["workflow", "notebook", "worker"])
 def test_nothing_that_airflow_reads_imports_kedro_or_the_project(files: Any, flavour: str, orchestrator: str) -> None:
-    options = {"flavour": flavour, "notebook": {"clusters": CLUSTERS}}
+    options = {"flavour": flavour, "notebook": NOTEBOOK}
     found = files(airflow=options, orchestrator=orchestrator)
     modules = {module for name, text in found.items() if name.endswith(".py") for module in imported(text)}
     assert {"airflow", "al_airflow"} <= modules
@@ -104,7 +107,7 @@ def test_a_job_may_take_as_long_as_its_stages_and_is_tried_as_often_as_any_of_th
 
 
 def test_a_notebooks_cluster_is_written_as_python_writes_it(files: Any) -> None:
-    monthly = dag(files(airflow={"flavour": "notebook", "notebook": {"clusters": CLUSTERS}}), "monthly")
+    monthly = dag(files(airflow={"flavour": "notebook", "notebook": NOTEBOOK}), "monthly")
     clusters = [
         node.value for node in ast.walk(ast.parse(monthly)) if isinstance(node, ast.keyword) and node.arg == "cluster"
     ]
@@ -113,7 +116,25 @@ def test_a_notebooks_cluster_is_written_as_python_writes_it(files: Any) -> None:
 
 def test_a_notebook_without_a_cluster_is_an_error_that_names_it(files: Any) -> None:
     with pytest.raises(ConfigError, match=r"notebook of scoring runs on 'gpu_scoring'.*Known: cpu"):
-        files(airflow={"flavour": "notebook", "notebook": {"clusters": {"cpu": {}}}})
+        files(airflow={"flavour": "notebook", "notebook": {**NOTEBOOK, "clusters": {"cpu": {}}}})
+
+
+def test_a_notebooks_cluster_installs_what_is_named_and_that_must_be_said(files: Any) -> None:
+    monthly = dag(files(airflow={"flavour": "notebook", "notebook": NOTEBOOK}), "monthly")
+    assigned = {node.targets[0].id: node.value for node in ast.parse(monthly).body if isinstance(node, ast.Assign)}
+    assert ast.literal_eval(assigned["LIBRARIES"]) == [WHEEL]
+    with pytest.raises(ConfigError, match=r"airflow\.notebook\.libraries .* does not say where"):
+        files(airflow={"flavour": "notebook", "notebook": {"clusters": CLUSTERS}})
+
+
+def test_the_jobs_that_are_started_are_those_of_a_target(files: Any) -> None:
+    assert 'JOBS = "al-platform-staging"\n' in dag(files(airflow={"target": "staging"}), "monthly")
+
+
+@pytest.mark.parametrize(("target", "what"), [("pord", "Did you mean 'prod'"), ("dev", "carry their user's name")])
+def test_a_target_whose_jobs_cannot_be_found_is_named(files: Any, target: str, what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
+        files(airflow={"target": target})
 
 
 def test_an_option_that_is_not_known_is_named_with_the_nearest(files: Any) -> None:

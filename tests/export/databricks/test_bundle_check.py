@@ -75,7 +75,7 @@ FAULTS = {
     ),
     "a cluster that no task uses": (
         lambda r: task(r, "train", "promotion").update(job_cluster_key="gpu_training"),
-        "no task uses the job cluster 'cpu'",
+        "no task uses the job cluster 'cpu_single'",
     ),
     "a notebook without a cluster": (
         lambda r: task(r, "train", "promotion").pop("job_cluster_key"),
@@ -86,11 +86,11 @@ FAULTS = {
         "task gate: it needs no cluster",
     ),
     "a cluster without machines": (
-        lambda r: cluster(r, "train", "cpu").pop("node_type_id"),
+        lambda r: cluster(r, "select", "cpu").pop("node_type_id"),
         "the job cluster 'cpu' has no node_type_id",
     ),
     "a cluster of two sizes": (
-        lambda r: cluster(r, "train", "cpu").update(num_workers=2),
+        lambda r: cluster(r, "select", "cpu").update(num_workers=2),
         "the job cluster 'cpu' needs a number of workers or a range of it",
     ),
     "two kinds of task": (
@@ -130,7 +130,7 @@ FAULTS = {
         "there is no resource 'jobs.selekt.id'",
     ),
     "a variable that is not declared": (
-        lambda r: cluster(r, "train", "cpu").update(node_type_id="${var.cpu_node}"),
+        lambda r: cluster(r, "select", "cpu").update(node_type_id="${var.cpu_node}"),
         "the variable 'cpu_node' is not declared",
     ),
     "an outcome of what is no condition": (

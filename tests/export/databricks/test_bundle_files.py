@@ -122,6 +122,14 @@ def test_dev_is_each_users_own_and_others_run_as_a_service_principal(under_airfl
     assert "presets" not in targets["prod"]
 
 
+def test_jobs_of_staging_and_prod_may_share_a_workspace(under_airflow):
+    targets = under_airflow.settings["targets"]
+    assert targets["staging"]["variables"]["prefix"] == "al-platform-staging"
+    assert "prefix" not in targets["prod"]["variables"]
+    assert under_airflow.settings["variables"]["prefix"] == {"default": "al-platform"}
+    assert under_airflow.resources["jobs"]["train"]["name"] == "${var.prefix}-train"
+
+
 def test_each_class_of_data_has_a_volume_and_roles_have_the_rights_that_governance_derives(under_airflow):
     volumes = under_airflow.resources["volumes"]
     assert volumes.keys() == {*CLASSES, "experiments"}

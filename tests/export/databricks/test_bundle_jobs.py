@@ -89,6 +89,17 @@ def test_cpu_and_gpu_scoring_grow_with_the_work_and_gpu_training_keeps_its_size(
     assert training["spark_conf"]["spark.databricks.cluster.profile"] == "singleNode"
 
 
+def test_stages_that_one_machine_computes_keep_no_workers_waiting(under_airflow):
+    for job, stage in (("ingest", "annotation_ingest"), ("ingest", "preparation"), ("train", "promotion")):
+        assert tasks(under_airflow, job)[stage]["job_cluster_key"] == "cpu_single"
+        assert clusters(under_airflow, job)["cpu_single"]["num_workers"] == 0
+
+
+def test_a_single_machine_may_be_on_spot_itself(make):
+    bundle = make({"clusters": {"gpu_training": {"node_type": "g5.12xlarge", "on_demand": 0}}})
+    assert clusters(bundle, "train")["gpu_training"]["aws_attributes"]["first_on_demand"] == 0
+
+
 def test_training_on_several_machines_is_of_fixed_size_and_no_single_node(make):
     bundle = make({"clusters": {"gpu_training": {"node_type": "g5.12xlarge", "workers": 3}}})
     training = clusters(bundle, "train")["gpu_training"]
@@ -108,7 +119,7 @@ def test_nothing_runs_when_idle(under_airflow, under_databricks):
 def test_machines_are_of_an_ml_runtime_and_workers_on_spot_with_a_driver_that_stays(under_airflow):
     for job in STAGE_JOBS:
         for key, cluster in clusters(under_airflow, job).items():
-            kind = "cpu" if key == "cpu" else "gpu"
+            kind = key[:3]
             assert cluster["spark_version"] == f"${{var.{kind}_runtime}}"
             assert cluster["aws_attributes"]["availability"] == "SPOT_WITH_FALLBACK"
             assert cluster["aws_attributes"]["first_on_demand"] == 1
@@ -116,7 +127,7 @@ def test_machines_are_of_an_ml_runtime_and_workers_on_spot_with_a_driver_that_st
 
 def test_secrets_reach_tasks_by_reference_alone(make):
     bundle = make({"secrets": {"WANDB_API_KEY": "wandb"}})
-    variables = clusters(bundle, "train")["cpu"]["spark_env_vars"]
+    variables = clusters(bundle, "train")["cpu_single"]["spark_env_vars"]
     assert variables["WANDB_API_KEY"] == "{{secrets/${resources.secret_scopes.al_platform.name}/wandb}}"
 
 

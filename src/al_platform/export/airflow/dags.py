@@ -57,6 +57,8 @@ def dags(loader: FamilyConfigLoader) -> dict[str, Any]:
         "orchestrator": options.orchestrator,
         "time_zone": options.schedules.time_zone,
         "families": loader.families,
+        "job_prefix": options.databricks.targets[options.airflow.target].prefix,
+        "libraries": _libraries(options),
         "notifications": options.notifications.model_dump(mode="json"),
         "airflow": options.airflow.model_dump(mode="json"),
         "dags": {name: _dag(name, options, stages) for name in JOBS_OF},
@@ -124,6 +126,16 @@ def _condition(stage: StageTask, stages: Sequence[StageTask]) -> tuple[str, str]
 def _last(stages: Sequence[StageTask]) -> tuple[str, ...]:
     needed = {name for stage in stages for name in stage.needs}
     return tuple(stage.stage for stage in stages if stage.stage not in needed)
+
+
+def _libraries(options: ExportOptions) -> list[dict[str, Any]]:
+    libraries = options.airflow.notebook.libraries
+    if libraries is None and options.airflow.flavour == "notebook":
+        raise ConfigError(
+            "Notebooks import this package, but airflow.notebook.libraries of export.yml does not say where their "
+            "clusters get it. Give its wheel, [{whl: /Volumes/...}], or [] where the clusters bring it themselves."
+        )
+    return list(libraries or ())
 
 
 def _cluster(stage: StageTask, options: ExportOptions) -> dict[str, Any]:

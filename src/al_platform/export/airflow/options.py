@@ -15,11 +15,14 @@ class NotebookOptions(_Options):
     """Of the flavour ``notebook``: where the notebooks are, and what they run on.
 
     Attributes:
-        folder: Of the notebooks in the workspace.
+        folder: Of the notebooks in the workspace, inside a copy of the project: its configuration is read from there.
+        libraries: What each notebook's cluster installs, as the Jobs API takes it: the wheel above all; empty where
+            the clusters bring it themselves.
         clusters: By kind of machine, a cluster as the Jobs API takes it (``new_cluster``).
     """
 
     folder: str = "/Workspace/Shared/al-platform/notebooks"
+    libraries: tuple[dict[str, Any], ...] | None = None
     clusters: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
@@ -43,6 +46,7 @@ class AirflowOptions(_Options):
     Attributes:
         flavour: Tasks start Databricks jobs by name (``workflow``), or one notebook each (``notebook``), or run a
             stage on Airflow's own worker (``worker``).
+        target: Of the bundle, whose jobs are started.
         is_deferrable: Whether the triggerer waits for Databricks, and no worker.
         databricks_connection: Name of the connection to the workspace.
         smtp_connection: Name of the connection by which e-mails are sent.
@@ -60,6 +64,7 @@ class AirflowOptions(_Options):
     """
 
     flavour: Flavour = "workflow"
+    target: str = "prod"
     is_deferrable: bool = False
     databricks_connection: str = "databricks_default"
     smtp_connection: str = "smtp_default"

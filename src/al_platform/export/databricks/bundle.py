@@ -12,7 +12,7 @@ from databricks.bundles.jobs import Job
 from al_platform.config import FamilyConfigLoader
 from al_platform.export.databricks.check import Rendered
 from al_platform.export.databricks.jobs import stage_jobs
-from al_platform.export.databricks.names import ARCHIVE
+from al_platform.export.databricks.names import ARCHIVE, PREFIX
 from al_platform.export.databricks.options import Autoscaled, Clusters
 from al_platform.export.databricks.schedules import scheduled_jobs, webhook_variables
 from al_platform.export.databricks.storage import Governed, storage
@@ -122,6 +122,7 @@ def _variables(options: ExportOptions) -> dict[str, Any]:
         "storage_root": "URL of a Unity Catalog external location, below which the volumes lie",
     }
     defaults = {
+        "prefix": PREFIX,
         "cpu_runtime": settings.runtimes.cpu,
         "gpu_runtime": settings.runtimes.gpu,
         **_cluster_defaults(settings.clusters),

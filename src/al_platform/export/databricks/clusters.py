@@ -26,14 +26,14 @@ def job_cluster(compute: Compute, options: DatabricksOptions) -> JobCluster:
 
 def _spec(compute: Compute, options: DatabricksOptions) -> ClusterSpec:
     return ClusterSpec(
-        spark_version=variable(f"{'cpu' if compute == 'cpu' else 'gpu'}_runtime"),
+        spark_version=variable(f"{compute.partition('_')[0]}_runtime"),
         node_type_id=variable(f"{compute}_node_type"),
         # A volume is reached from a cluster of the ML runtime in this mode alone.
         data_security_mode=DataSecurityMode.SINGLE_USER,
         aws_attributes=AwsAttributes(
-            # The driver stays; workers that are taken away come back, on demand if they must.
+            # As configured the driver stays; workers that are taken away come back, on demand if they must.
             availability=AwsAvailability.SPOT_WITH_FALLBACK,
-            first_on_demand=1,
+            first_on_demand=getattr(options.clusters, compute).on_demand,
             zone_id="auto",
         ),
         spark_env_vars={**_environment(options)},

@@ -18,7 +18,7 @@ from databricks.bundles.jobs import (
 
 from al_platform.export.databricks.clusters import TAGS, job_cluster
 from al_platform.export.databricks.libraries import libraries
-from al_platform.export.databricks.names import PREFIX, variable
+from al_platform.export.databricks.names import JOB_PREFIX, variable
 from al_platform.export.options import ExportOptions
 from al_platform.export.outcome import CONDITIONS
 from al_platform.export.stage_list import StageTask
@@ -62,7 +62,7 @@ def slow_rule(minutes: float) -> JobsHealthRules:
 def _job(name: str, tasks: list[StageTask], n_families: int, options: ExportOptions) -> Job:
     computes = dict.fromkeys(task.compute for task in tasks)
     return Job(
-        name=f"{PREFIX}{name}",
+        name=f"{JOB_PREFIX}{name}",
         description=f"{', '.join(task.stage for task in tasks)}: one family and cycle a run",
         parameters=[*parameters()],
         tasks=[made for task in tasks for made in _with_condition(task, tasks, options)],

@@ -1,6 +1,7 @@
 """Names that the parts of the bundle call each other by."""
 
-PREFIX = "al-platform-"
+PREFIX = "al-platform"
+JOB_PREFIX = "${var.prefix}-"
 
 SCHEMA = "${resources.schemas.al_platform.name}"
 SECRET_SCOPE = "${resources.secret_scopes.al_platform.name}"

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from al_platform.export.databricks.names import PREFIX
+
 Level = Literal["CAN_VIEW", "CAN_MANAGE_RUN", "CAN_MANAGE"]
 VariableName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
 
@@ -12,16 +14,21 @@ class _Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Autoscaled(_Options):
+class _Cluster(_Options):
+    node_type: str
+    on_demand: int = Field(default=1, ge=0)
+
+
+class Autoscaled(_Cluster):
     """A cluster that grows and shrinks with its Spark work.
 
     Attributes:
         node_type: Default of the bundle's variable.
+        on_demand: How many machines are not on spot, the driver first.
         min_workers: Kept while a task runs.
         max_workers: Default of the bundle's variable.
     """
 
-    node_type: str
     min_workers: int = Field(default=1, ge=1)
     max_workers: int = Field(default=4, ge=1)
 
@@ -32,15 +39,15 @@ class Autoscaled(_Options):
         return self
 
 
-class Fixed(_Options):
+class Fixed(_Cluster):
     """A cluster whose size stays: the processes of a distributed training must not come and go.
 
     Attributes:
         node_type: Default of the bundle's variable.
+        on_demand: How many machines are not on spot, the driver first; with 0 a single node is on spot itself.
         workers: Beside the driver; 0 is a single node, however many GPUs it has.
     """
 
-    node_type: str
     workers: int = Field(default=0, ge=0)
 
 
@@ -48,6 +55,7 @@ class Clusters(_Options):
     """The kinds of machines; each exists only while a task of it runs."""
 
     cpu: Autoscaled = Autoscaled(node_type="m5d.xlarge")
+    cpu_single: Fixed = Fixed(node_type="m5d.xlarge")
     gpu_scoring: Autoscaled = Autoscaled(node_type="g5.xlarge")
     gpu_training: Fixed = Fixed(node_type="g5.12xlarge")
 
@@ -70,6 +78,7 @@ class Target(_Options):
         source: Where notebooks come from: files deployed with the bundle, or the Git commit it was deployed from.
         has_external_volumes: Volumes lie below the variable ``storage_root``, for instance in an S3 bucket.
         is_paused: Schedules are deployed, and do not run.
+        prefix: Names of jobs begin with it; targets that share a workspace need different ones.
     """
 
     mode: Literal["development", "production"] = "production"
@@ -79,12 +88,13 @@ class Target(_Options):
     source: Literal["workspace", "git"] = "workspace"
     has_external_volumes: bool = True
     is_paused: bool = False
+    prefix: str = Field(default=PREFIX, min_length=1)
 
 
 def _targets() -> dict[str, Target]:
     return {
         "dev": Target(mode="development", catalog="al_dev", has_external_volumes=False),
-        "staging": Target(catalog="al_staging", is_paused=True),
+        "staging": Target(catalog="al_staging", is_paused=True, prefix="al-platform-staging"),
         "prod": Target(catalog="al_prod"),
     }
 

@@ -25,7 +25,7 @@ from al_platform.domain.errors import ConfigError
 from al_platform.export.databricks.clusters import TAGS
 from al_platform.export.databricks.cron import quartz
 from al_platform.export.databricks.jobs import parameters, slow_rule, timeout_minutes
-from al_platform.export.databricks.names import PREFIX, parameter, variable
+from al_platform.export.databricks.names import JOB_PREFIX, parameter, variable
 from al_platform.export.options import ExportOptions, Notifications
 from al_platform.export.stage_list import StageTask
 
@@ -67,7 +67,7 @@ def _job(key: str, cadence: str, started: tuple[str, ...], tasks: tuple[StageTas
     chain = [[task for task in tasks if task.family == first and task.job == job] for job in started]
     notified = options.notifications
     return Job(
-        name=f"{PREFIX}{key.replace('_', '-')}",
+        name=f"{JOB_PREFIX}{key.replace('_', '-')}",
         description=f"{', then '.join(started)}, for every family",
         parameters=[*parameters(has_family=False)],
         tasks=[task for family in families for task in _of_family(family, started, options)],

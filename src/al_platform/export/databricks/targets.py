@@ -17,8 +17,10 @@ _USER = "${workspace.current_user.short_name}"
 def target_settings(name: str, target: Target) -> dict[str, Any]:
     """Return what ``databricks.yml`` says of a target."""
     variables = {"catalog": target.catalog, "schema": target.schema_name, "env": target.env}
+    if target.prefix != PREFIX:
+        variables["prefix"] = target.prefix
     if target.mode == "development":
-        own = {"secret_scope": f"{PREFIX}{name}-{_USER}", "service_principal": "", "storage_root": ""}
+        own = {"secret_scope": f"{PREFIX}-{name}-{_USER}", "service_principal": "", "storage_root": ""}
         return {"default": name == "dev", "mode": target.mode, "variables": {**variables, **own}}
     return {
         "mode": target.mode,
@@ -28,7 +30,7 @@ def target_settings(name: str, target: Target) -> dict[str, Any]:
             "root_path": f"/Workspace/Users/{variable('service_principal')}/.bundle/${{bundle.name}}/${{bundle.target}}"
         },
         "run_as": {"service_principal_name": variable("service_principal")},
-        "variables": {**variables, "secret_scope": f"{PREFIX}{name}"},
+        "variables": {**variables, "secret_scope": f"{PREFIX}-{name}"},
     }
 
 
