@@ -7,7 +7,7 @@ ENV ?= databricks
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install monthly quarterly loop status viz s3 label-studio check format test coverage test-real package dags lock bench-loop bench-ngram bench-training bench-scoring bench-gate bench-duel bench-storage bench-growth bench-label-efficiency bench-selection bench-dashboard bench-query bench-export clean
+.PHONY: help install monthly quarterly loop status viz s3 label-studio check format test coverage test-real package dags lock bench-loop bench-ngram bench-training bench-scoring bench-gate bench-duel bench-storage bench-growth bench-label-efficiency bench-selection bench-dashboard bench-query bench-export spark bench-peers clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ viz: install  ## Browse the lineage of families, stages and datasets
 s3: install  ## Start a local S3 server (SeaweedFS)
 	$(BIN)/python -m servers.s3
 
+spark: install  ## Add PySpark to the environment, for engine: spark (needs Java 17)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r servers/spark.lock
+
 label-studio: install  ## Start a local Label Studio with a project for each family
 	$(BIN)/python -m servers.label_studio
 
@@ -61,7 +64,7 @@ package: install  ## Build the wheel and the configuration archive into dist/
 	rm -rf dist && $(KEDRO) package
 
 lock:  ## Resolve the lock file again (needs uv)
-	uv pip compile --quiet --universal --python-version=3.11 --all-extras --no-annotate --no-header pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version=3.11 --all-extras --no-emit-package=pyspark --no-emit-package=py4j --no-annotate --no-header pyproject.toml -o requirements.lock
 
 bench-loop: install  ## Time and memory of the loop (QUICK=1: short)
 	$(BIN)/python benchmarks/loop.py
@@ -98,6 +101,9 @@ bench-dashboard: install  ## Time and size of the dashboard of 3 families and 36
 
 bench-label-efficiency: install  ## Labels that each query strategy needs, on AL_BENCH_DATA (QUICK=1: short)
 	$(BIN)/python -m benchmarks.label_efficiency
+
+bench-peers: install  ## Selection beside baal, modAL, small-text, scikit-activeml (QUICK=1: short)
+	$(BIN)/python -m benchmarks.peers
 
 bench-selection: install  ## Pages per second of selection (QUICK=1: short)
 	$(BIN)/python -m benchmarks.selection

@@ -18,7 +18,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from math import sqrt
 from pathlib import Path
@@ -33,6 +33,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, f1_score
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
 
@@ -49,6 +50,7 @@ POOL, TEST, START, BATCH, ROUNDS, SEEDS = 5_000, 2_000, 100, 100, 10, 5
 DIMENSIONS = 200
 MIN_POSITIVES = 5  # in the start of a task with 1 % positives, for every strategy
 TAIL = 100  # times the rarest class, the largest has in a long tail
+PART_CHARS = 2_000  # of an article in a page about several topics
 EDITED = 0.05  # words left out of a near-duplicate
 
 Strings = NDArray[np.object_]
@@ -97,7 +99,10 @@ class Corpus:
 
 
 class Task(NamedTuple):
-    """A pool to label and a test set; ``shown`` are the labels that annotators give, some of them wrong."""
+    """A pool to label and a test set; ``shown`` are the labels that annotators give, some of them wrong.
+
+    Multi-label, labels are indicators, (N, C); otherwise numbers, (N,).
+    """
 
     features: Floats
     shown: NDArray[np.int64]
@@ -107,6 +112,7 @@ class Task(NamedTuple):
     test_labels: NDArray[np.int64]
     n_labels: int
     is_binary: bool
+    is_multi: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,9 +127,10 @@ class Run:
     select_s: float
 
 
-def load_corpora() -> Iterator[Corpus]:
-    """Yield the corpora of the folder in the environment, with features made from all of their texts."""
-    for path in sorted(Path(os.environ[DATA_VARIABLE]).glob("*.parquet")):
+def load_corpora(names: Container[str]) -> Iterator[Corpus]:
+    """Yield corpora of the folder in the environment, with features made from all of their texts."""
+    files = sorted(Path(os.environ[DATA_VARIABLE]).glob("*.parquet"))
+    for path in (file for file in files if file.stem in names):
         table = pq.read_table(path, columns=["text", "label"])
         texts, labels = (np.array(table[name].to_pylist(), dtype=object) for name in ("text", "label"))
         vectorizer = TfidfVectorizer(sublinear_tf=True, min_df=2, max_features=50_000)
@@ -190,6 +197,32 @@ def label_noise(corpus: Corpus, seed: int) -> Task:
     return task._replace(shown=np.where(is_wrong, other, task.shown))
 
 
+def several_topics(corpus: Corpus, seed: int) -> Task:
+    """Return a multi-label pool: each page is made of the texts of up to three articles, with all of their labels.
+
+    The topics of a page are drawn with falling shares, from 1 in 6 pages to 1 in 60, and a page may have none of them:
+    then it is an article of the most frequent class, which is no label.
+    """
+    generator = np.random.default_rng(seed)
+    classes = generator.permutation(np.unique(corpus.labels))
+    members = {label: np.flatnonzero(corpus.labels == label) for label in classes}
+    n, labels = _sizes().test + _sizes().pool, classes[1:]
+    shares = np.geomspace(1 / 6, 1 / 60, len(labels))
+    has = generator.random((n, len(labels))) < shares
+    texts = np.empty(n, dtype=object)
+    for row in range(n):
+        about = generator.permutation(np.flatnonzero(has[row]))[:3]
+        has[row] = np.isin(np.arange(len(labels)), about)
+        drawn = [generator.choice(members[labels[topic]]) for topic in about] or [generator.choice(members[classes[0]])]
+        texts[row] = "\n".join(corpus.texts[article][:PART_CHARS] for article in drawn)
+    features, indicators = corpus.embed(texts), has.astype(np.int64)
+    test, pool = np.arange(_sizes().test), np.arange(_sizes().test, n)
+    start = generator.permutation(len(pool))[:START]
+    groups = near_duplicate_groups(texts[pool].tolist(), NearDuplicateOptions())
+    known = (features[pool], indicators[pool], start, groups, features[test], indicators[test])
+    return Task(*known, n_labels=len(labels), is_binary=False, is_multi=True)
+
+
 SCENARIOS: dict[str, tuple[str, Callable[[Corpus, int], Task]]] = {
     "newsgroups20": ("newsgroups20", plain),
     "davidson_hate": ("davidson_hate", plain),
@@ -201,6 +234,7 @@ SCENARIOS: dict[str, tuple[str, Callable[[Corpus, int], Task]]] = {
     "davidson_hate, 10 % near-duplicates": ("davidson_hate", near_duplicates),
     "newsgroups20, 5 % label noise": ("newsgroups20", label_noise),
     "davidson_hate, 5 % label noise": ("davidson_hate", label_noise),
+    "newsgroups20, several topics a page": ("newsgroups20", several_topics),
 }
 
 
@@ -208,7 +242,7 @@ def simulate(scenario: str, task: Task, name: str, seed: int) -> Run:
     """Label round by round as one strategy asks, and test after each."""
     labelled, curve, select_s = task.start, [], 0.0
     for round_number in range(_sizes().rounds + 1):
-        model = LogisticRegression(C=10, max_iter=60).fit(task.features[labelled], task.shown[labelled])
+        model = _model(task).fit(task.features[labelled], task.shown[labelled])
         curve.append(_score(model, task))
         if round_number < _sizes().rounds:
             started = time.process_time()
@@ -228,22 +262,30 @@ def choose(model: Any, task: Task, labelled: NDArray[np.int64], variant: Variant
     probabilities = np.zeros((len(left), task.n_labels), dtype=np.float32)
     probabilities[:, model.classes_] = model.predict_proba(task.features[left])
     page_ids = [f"{row:06d}" for row in left]
-    pool = uncertainty_scalars(probabilities, page_ids, is_multi=False).append_column("page_id", [page_ids])
-    rows = _shortlist(pool, probabilities, variant, seed, task.groups[left])
+    is_multi = task.is_multi
+    pool = uncertainty_scalars(probabilities, page_ids, is_multi=is_multi).append_column("page_id", [page_ids])
+    rows = _shortlist(pool, probabilities, variant, seed, task.groups[left], is_multi=is_multi)
     candidates = pool.take(pa.array(rows))
     candidates = candidates.append_column("probabilities", pa.array(list(probabilities[rows])))
     candidates = candidates.append_column("embedding", pa.array(list(task.features[left][rows])))
     shares = tuple(probabilities.mean(axis=0).tolist())
     taken = task.features[labelled] if strategy.compares_taken else None
-    return left[rows[strategy.choose(candidates, Query(BATCH, seed=seed, label_shares=shares, taken=taken)).rows]]
+    query = Query(BATCH, is_multi=is_multi, seed=seed, label_shares=shares, taken=taken)
+    return left[rows[strategy.choose(candidates, query).rows]]
 
 
 def _shortlist(
-    pool: pa.Table, probabilities: Floats, variant: Variant, seed: int, groups: NDArray[np.int64]
+    pool: pa.Table,
+    probabilities: Floats,
+    variant: Variant,
+    seed: int,
+    groups: NDArray[np.int64],
+    *,
+    is_multi: bool,
 ) -> NDArray[np.int64]:
     """Return the rows of the shortlist, as the platform makes it."""
     strategy = strategy_named(variant.strategy)
-    order = strategy.order(is_multi=False)
+    order = strategy.order(is_multi=is_multi)
     ranked = np.random.default_rng(seed).permutation(len(probabilities))
     if order is not None:
         ranked = np.argsort(-order.scores(pool), kind="stable")
@@ -252,7 +294,7 @@ def _shortlist(
     shortlist = ranked[: variant.factor * BATCH]
     if strategy.label_score is None:
         return shortlist
-    scores = label_scores(probabilities[ranked], strategy.label_score, is_multi=False)
+    scores = label_scores(probabilities[ranked], strategy.label_score, is_multi=is_multi)
     heads = ranked[np.argsort(-scores, axis=0, kind="stable")[: variant.factor * BATCH].ravel()]
     both = np.union1d(shortlist, heads)
     place = np.empty(len(probabilities), dtype=np.int64)
@@ -292,10 +334,15 @@ def _edited(text: str, generator: np.random.Generator) -> str:
     return " ".join(word for word, keep in zip(words, generator.random(len(words)) >= EDITED, strict=True) if keep)
 
 
+def _model(task: Task) -> Any:
+    each = LogisticRegression(C=10, max_iter=60)
+    return OneVsRestClassifier(each) if task.is_multi else each
+
+
 def _score(model: Any, task: Task) -> float:
     if task.is_binary:
         return float(average_precision_score(task.test_labels == 1, model.predict_proba(task.test_features)[:, 1]))
-    return float(f1_score(task.test_labels, model.predict(task.test_features), average="macro"))
+    return float(f1_score(task.test_labels, model.predict(task.test_features), average="macro", zero_division=0))
 
 
 def summarise(runs: list[Run]) -> list[dict[str, Any]]:
@@ -319,7 +366,13 @@ def summarise(runs: list[Run]) -> list[dict[str, Any]]:
 
 def overall(runs: list[Run]) -> list[dict[str, Any]]:
     """Return each strategy's difference to margin over all scenarios and seeds."""
-    return [{"variant": name, **_difference(_areas(runs, name) - _areas(runs, "margin"))} for name in _variants(runs)]
+    rows = []
+    for name in _variants(runs):
+        # Not every strategy was measured in every scenario.
+        scenarios = {run.scenario for run in runs if run.variant == name}
+        same = [run for run in runs if run.scenario in scenarios]
+        rows.append({"variant": name, **_difference(_areas(same, name) - _areas(same, "margin"))})
+    return rows
 
 
 def _variants(runs: list[Run]) -> list[str]:
@@ -358,6 +411,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", default=os.environ.get("QUICK") == "1")
     parser.add_argument("--seeds", type=int, help="fewer or more than five")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, help="measure these anew, and keep the others' results")
+    parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS, help="measure these anew, and keep the others")
     parser.add_argument("--held-out", action="store_true", help="the default alone, on seeds that chose nothing")
     arguments = parser.parse_args()
     if arguments.quick:
@@ -367,19 +421,23 @@ def main() -> None:
         return
     with threadpool_limits(limits=1):
         warnings.simplefilter("ignore", ConvergenceWarning)  # 60 iterations are enough to rank pages by
+        warnings.filterwarnings("ignore", message="Label .* is present in all")  # a start may lack a topic
         seeds = range(arguments.seeds or _sizes().seeds)
         if arguments.held_out:
-            _measure([SEEDS + seed for seed in seeds], arguments.quick, list(HELD_OUT), HELD_OUT_RESULTS)
-        else:
-            _measure(list(seeds), arguments.quick, arguments.only or list(VARIANTS), RESULTS)
+            seeds = range(SEEDS, SEEDS + len(seeds))
+        variants = arguments.only or list(HELD_OUT if arguments.held_out else VARIANTS)
+        results = HELD_OUT_RESULTS if arguments.held_out else RESULTS
+        _measure(seeds, arguments.quick, variants, arguments.scenarios or list(SCENARIOS), results)
 
 
-def _measure(seeds: list[int], is_quick: bool, variants: list[str], results: Path) -> None:
-    corpora = {corpus.name: corpus for corpus in load_corpora()}
-    is_all = len(variants) == len(VARIANTS) or results != RESULTS
-    kept = [] if is_all else json.loads(results.read_text())["runs"]
-    runs = [Run(**run) for run in kept if run["variant"] in VARIANTS and run["variant"] not in variants]
-    for scenario, (name, make) in SCENARIOS.items():
+def _measure(seeds: Iterable[int], is_quick: bool, variants: list[str], scenarios: list[str], results: Path) -> None:
+    names = {SCENARIOS[scenario][0] for scenario in scenarios}
+    corpora = {corpus.name: corpus for corpus in load_corpora(names)}
+    found_before = json.loads(results.read_text())["runs"] if results.exists() and not is_quick else []
+    anew = {(scenario, variant) for scenario in scenarios for variant in variants}
+    runs = [Run(**run) for run in found_before if (run["scenario"], run["variant"]) not in anew]
+    for scenario in scenarios:
+        name, make = SCENARIOS[scenario]
         if name not in corpora:
             print(f"{scenario}: no {name}.parquet in the folder, left out")
             continue

@@ -55,7 +55,7 @@ def write_pool(path: Path, n: int, *, has_probabilities: bool) -> None:
             "margin": pa.array(margin),
         }
         if has_probabilities:
-            columns["probabilities"] = _lists(_probabilities(len(rows), generator))
+            columns["probabilities"] = _lists(probabilities_of(len(rows), generator))
         table = pa.table(columns)
         writer = writer or pq.ParquetWriter(path, table.schema)
         writer.write_table(table, row_group_size=122_880)
@@ -93,7 +93,7 @@ def heads(path: Path) -> Callable[[], Any]:
 
 def scalars(n: int) -> Callable[[], Any]:
     """Return a run that computes the scalar columns of probabilities in memory."""
-    probabilities = _probabilities(n, np.random.default_rng(0))
+    probabilities = probabilities_of(n, np.random.default_rng(0))
     page_ids = [f"{row:09d}" for row in range(n)]
     return lambda: uncertainty_scalars(probabilities, page_ids, is_multi=False)
 
@@ -103,7 +103,7 @@ def choice(name: str) -> Callable[[], Any]:
     generator = np.random.default_rng(0)
     kinds = generator.normal(size=(300, DIMENSIONS))
     embeddings = kinds[generator.integers(0, 300, SHORTLIST)] + generator.normal(size=(SHORTLIST, DIMENSIONS))
-    probabilities = _probabilities(SHORTLIST, generator)
+    probabilities = probabilities_of(SHORTLIST, generator)
     page_ids = [f"{row:09d}" for row in range(SHORTLIST)]
     pool = uncertainty_scalars(probabilities, page_ids, is_multi=False).append_column("page_id", [page_ids])
     pool = pool.append_column("probabilities", _lists(probabilities))
@@ -143,7 +143,8 @@ def _peak_mb() -> int:
     return int(line.split()[1]) // 1024
 
 
-def _probabilities(n: int, generator: np.random.Generator) -> np.ndarray[Any, Any]:
+def probabilities_of(n: int, generator: np.random.Generator) -> np.ndarray[Any, Any]:
+    """Return probabilities of 30 labels, most of them near zero, (n, 30)."""
     raw = generator.random((n, LABELS), dtype=np.float32) ** 8
     return raw / raw.sum(axis=1, keepdims=True)
 

@@ -116,7 +116,7 @@ def test_a_root_that_the_environment_must_give_is_asked_for_by_name(project, mon
 def test_every_environment_is_an_overlay_of_a_few_keys():
     for env in ("s3", "databricks"):
         content = yaml.safe_load((Path(ROOT) / "conf" / env / "globals.yml").read_text())
-        assert set(content) == {"root", "audit_anchor"}
+        assert set(content) == {"root", "audit_anchor", *({"engine"} if env == "databricks" else ())}
 
 
 def test_an_experiment_cannot_touch_the_champion(tmp_path):

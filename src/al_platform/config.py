@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from al_platform.catalog.engines import EngineOptions
 from al_platform.domain.cycles import last_complete_month, parse_cycle
 from al_platform.domain.errors import ConfigError, known_names
 from al_platform.families import parse_families
@@ -82,6 +83,7 @@ class Globals(BaseModel):
         experiment: Name of an experiment: it reads what is there, and writes below ``root/experiments/NAME`` alone.
         audit_anchor: Where the audit log's head is held, outside ``root``; None where nowhere.
         traffic: Where pages come from.
+        engine: Where a month's tables are queried and its pages are scored.
         costs: Prices, for what ``kedro al status`` says of a cycle.
     """
 
@@ -92,6 +94,7 @@ class Globals(BaseModel):
     experiment: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     audit_anchor: str | None = None
     traffic: TrafficGlobals = Field(default_factory=TrafficGlobals)
+    engine: EngineOptions = Field(default_factory=EngineOptions)
     costs: Costs = Field(default_factory=Costs)
 
 
@@ -174,6 +177,7 @@ class FamilyConfigLoader(OmegaConfigLoader):
         OmegaConf.register_new_resolver("cycle", self._cycle, replace=True)
         OmegaConf.register_new_resolver("root", self._root, replace=True)
         OmegaConf.register_new_resolver("traffic", self._traffic, replace=True)
+        OmegaConf.register_new_resolver("engine", self._engine, replace=True)
 
     def _require_environment(self) -> None:
         conf = Path(self.conf_source)
@@ -193,6 +197,9 @@ class FamilyConfigLoader(OmegaConfigLoader):
 
     def _traffic(self) -> Any:
         return OmegaConf.create(self.validated_globals.traffic.model_dump(mode="json"))
+
+    def _engine(self) -> Any:
+        return OmegaConf.create(self.validated_globals.engine.model_dump(mode="json"))
 
     def _project(self) -> Path:
         conf = Path(self.conf_source).absolute()

@@ -14,6 +14,8 @@ def quarters(tmp_path_factory) -> Project:
     """Monthly in three months; a champion after the second, another training after the third."""
     project = make_project(tmp_path_factory.mktemp("quarters"))
     project.only("topics")
+    # Three files a month, so that whatever follows a page has to find it in any of them.
+    project.configure("parameters/topics.yml", {"topics": {"scoring": {"part_pages": 120, "batch_pages": 60}}})
     for pipeline, cycle in (
         ("monthly", FIRST),
         ("monthly", SECOND),

@@ -6,6 +6,7 @@ from al_platform.catalog.checkpoints import Checkpoints
 from al_platform.catalog.history import AllCycles, NewestBefore, SealedBatches
 from al_platform.catalog.labels import ImportedLabels
 from al_platform.catalog.outputs import SealedOutput, StageOutput
+from al_platform.catalog.partitions import PartitionedOutput
 from al_platform.catalog.past_champions import PastChampions
 from al_platform.catalog.platform import LedgerPartition, Platform
 from al_platform.catalog.traffic import ImportedPredictions, Traffic
@@ -21,6 +22,7 @@ __all__ = [
     "LedgerPartition",
     "ModelOutput",
     "NewestBefore",
+    "PartitionedOutput",
     "PastChampions",
     "Platform",
     "SealedBatches",

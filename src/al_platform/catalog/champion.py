@@ -249,7 +249,7 @@ def load_model(store: Store, family: str, digest: str) -> Model:
     directory = store.local(_folder(family, digest))
     if directory_digest(directory) != digest:
         raise StoreError(f"Model {digest[:12]} of {family} in {store.root} was changed after it was stored.")
-    return Model(digest, load_classifier(directory))
+    return Model(digest, load_classifier(directory), folder=directory)
 
 
 def training_record(store: Store, family: str, digest: str) -> dict[str, Any]:

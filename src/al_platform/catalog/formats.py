@@ -53,12 +53,6 @@ def _dump_parquet(table: pa.Table | pa.RecordBatchReader, path: Path) -> None:
             writer.write_batch(batch)
 
 
-def _load_expression(path: Path) -> Expression:
-    import ibis
-
-    return ibis.duckdb.connect().read_parquet(str(path))
-
-
 def _dump_json(value: BaseModel | dict[str, Any], path: Path) -> None:
     path.write_bytes(to_json(value))
 
@@ -75,10 +69,15 @@ def _load_html(path: Path) -> str:
     return path.read_bytes().decode()
 
 
+def _no_dump(value: Any, path: Path) -> None:
+    raise AssertionError(f"{path} is only read.")
+
+
+AS_FILE = Format(".parquet", _no_dump, lambda path: path)
+"""A file that is checked, and not read."""
+
 _FORMATS = {
     "parquet": Format(".parquet", _dump_parquet, read_parquet),
-    # The same file, opened as an Ibis expression: for what may be larger than memory.
-    "ibis": Format(".parquet", _dump_parquet, _load_expression),
     "json": Format(".json", _dump_json, _load_json),
     "html": Format(".html", _dump_html, _load_html),
 }

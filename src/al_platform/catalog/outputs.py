@@ -1,5 +1,6 @@
 """Outputs of stages: staged by a run, committed by the stage's report, read from the commit log."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -61,7 +62,7 @@ class StageOutput(StoreDataset):
         Args:
             stage: The stage that writes it.
             name: Its name, without the family.
-            format: ``parquet``, ``ibis`` (a Parquet file opened as an expression), ``json`` or ``html``.
+            format: ``parquet``, ``json`` or ``html``.
             optional: Load None, instead of failing, where nothing was written.
             where: Root, family and cycle.
         """
@@ -94,10 +95,7 @@ class StageOutput(StoreDataset):
             self.source = None
             return None
         if output is None:
-            raise NotReadyError(
-                f"Asked for {self.name} of {self.family} {self.cycle}, but {self.key.stage} has not been committed "
-                f"for that cycle. Run: kedro run --pipeline={self.key.stage} --params cycle={self.cycle}"
-            )
+            raise self._not_ready()
         self.source = input_of(output)
         return read_output(self.store, output, self.format)
 
@@ -106,7 +104,7 @@ class StageOutput(StoreDataset):
 
     def _preview_table(self) -> TablePreview:
         data = self._load()
-        return table_preview(data if isinstance(data, pa.Table) else data.limit(ROWS).to_pyarrow())
+        return table_preview(data if isinstance(data, pa.Table) else _first_rows(data))
 
     def _preview_json(self) -> JSONPreview:
         return json_preview(StageOutput._load(self))
@@ -115,8 +113,17 @@ class StageOutput(StoreDataset):
         return self.run.staged(self.key, self.name) if self.run else None
 
     def _committed(self) -> Output | None:
+        return self._committed_outputs().get(self.name)
+
+    def _committed_outputs(self) -> Mapping[str, Output]:
         manifest = head(self.store, self.key)
-        return manifest.outputs.get(self.name) if manifest else None
+        return manifest.outputs if manifest else {}
+
+    def _not_ready(self) -> NotReadyError:
+        return NotReadyError(
+            f"Asked for {self.name} of {self.family} {self.cycle}, but {self.key.stage} has not been committed "
+            f"for that cycle. Run: kedro run --pipeline={self.key.stage} --params cycle={self.cycle}"
+        )
 
     def _describe(self) -> dict[str, Any]:
         return {**super()._describe(), "stage": self.key.stage, "name": self.name}
@@ -155,6 +162,12 @@ class SealedOutput(StageOutput):
             raise NotReadyError(f"Nothing is sealed for {self.family} {self.cycle}: run {self.key.stage} first.")
         data = self.store.read(self._path)
         return Output(path=self._path, sha256=sha256(data).hexdigest(), size=len(data))
+
+
+def _first_rows(expression: Any) -> pa.Table:
+    from al_platform.domain.selection.engine import to_arrow  # Ibis takes a third of a second to import
+
+    return to_arrow(expression.limit(ROWS))
 
 
 def input_of(*outputs: Output) -> Input:

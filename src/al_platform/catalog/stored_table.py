@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from al_platform.catalog.formats import Format
+from al_platform.catalog.formats import AS_FILE
 from al_platform.catalog.outputs import StoreDataset, read_output, stored_files
 from al_platform.domain.errors import SchemaError
 from al_platform.schemas import conform
@@ -157,17 +157,10 @@ class FilesDataset(StoreDataset):
 
 def verified(store: Store, path: str, sha256: str) -> Path:
     """Return the local file of a path; StoreError if it is missing or was changed by anything but an erasure."""
-    file: Path = read_output(store, Output(path=path, sha256=sha256, size=0), _AS_IT_IS)
+    file: Path = read_output(store, Output(path=path, sha256=sha256, size=0), AS_FILE)
     return file
 
 
 def table_of_files(files: Mapping[str, Path], schema: pa.Schema) -> StoredTable:
     """Return the table in these local files, by their paths in the store."""
     return StoredTable({path: file_sha256(file) for path, file in files.items()}, schema, files.__getitem__)
-
-
-def _no_dump(value: Any, path: Path) -> None:
-    raise AssertionError(f"{path} is only read.")
-
-
-_AS_IT_IS = Format(".parquet", _no_dump, lambda path: path)

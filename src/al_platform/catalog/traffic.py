@@ -1,6 +1,6 @@
 """Production traffic: the pages of a cycle, and the logs of production models of somebody else's."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from al_platform.catalog.engines import DuckDBEngine, Engine, EngineOptions, open_engine
 from al_platform.catalog.formats import Expression, read_parquet
 from al_platform.catalog.outputs import StoreDataset, stored_files
+from al_platform.catalog.row_files import RowFiles
 from al_platform.domain.errors import NotReadyError, SchemaError
 from al_platform.schemas import PAGES, conform
 from al_platform.sources import SourceOptions, open_source
@@ -24,51 +26,44 @@ SHARED_FAMILY = "all"
 class Traffic(StoreDataset):
     """The pages of the cycle, as a ``Pages``. A simulated source writes a cycle's pages at their first use."""
 
-    def __init__(self, *, traffic: Mapping[str, Any], **where: Any):
+    def __init__(self, *, traffic: Mapping[str, Any], engine: Mapping[str, Any] | None = None, **where: Any):
         """Create the dataset.
 
         Args:
             traffic: ``source`` and ``options`` of ``globals.yml``.
+            engine: ``EngineOptions``: where pages are queried and scored.
             where: Root and cycle.
         """
         super().__init__(family=SHARED_FAMILY, **where)
         self._traffic = traffic
+        self._engine = open_engine(EngineOptions.model_validate(engine or {}))
 
     def _load(self) -> "Pages":
         files = stored_pages(self.store, self.cycle, self._traffic)
         self.source = Input.of_files(f"{self.cycle}/pages", stored_files(self.store, files))
-        return Pages([self.store.local(file) for file in files])
+        return Pages([self.store.local(file) for file in files], self._engine, self.source.sha256)
 
 
-class Pages:
-    """The pages of one cycle, in files, read in batches or as an expression."""
+class Pages(RowFiles):
+    """The pages of one cycle, in files, read in slices or as an expression.
 
-    def __init__(self, files: list[Path]):
-        self._files = files
-        self._rows = sum(_rows(file) for file in files)
+    Attributes:
+        engine: Where they are queried and scored.
+        digest: What they hash to; None where that is not known.
+    """
 
-    def __len__(self) -> int:
-        """Return the number of pages."""
-        return self._rows
+    def __init__(self, files: Sequence[Path], engine: Engine | None = None, digest: str | None = None):
+        super().__init__(files)
+        self.engine = engine or DuckDBEngine()
+        self.digest = digest
 
-    def batches(self, rows: int) -> Iterator[pa.Table]:
-        """Yield the pages in tables of at most ``rows`` rows, in stored order."""
-        for file in self._files:
-            for batch in pq.ParquetFile(file).iter_batches(batch_size=rows):
-                yield conform(pa.Table.from_batches([batch]), PAGES, file.name)
+    def rows(self, start: int, stop: int) -> pa.Table:
+        """Return the pages from number ``start`` up to ``stop``, with the columns of ``schemas.PAGES`` first."""
+        return conform(super().rows(start, stop), PAGES, "pages")
 
     def expression(self) -> Expression:
         """Return all pages as an Ibis expression."""
-        import ibis
-
-        return ibis.duckdb.connect().read_parquet([str(file) for file in self._files])
-
-
-def _rows(file: Path) -> int:
-    try:
-        return int(pq.read_metadata(file).num_rows)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise SchemaError(f"{file.name} is no readable Parquet file: {error}. Import the pages again.") from error
+        return self.engine.read_parquet(self.files)
 
 
 def stored_pages(store: Store, cycle: str, traffic: Mapping[str, Any]) -> list[str]:
@@ -122,15 +117,27 @@ def has_table(store: Store, folder: str, digest: str) -> bool:
 
 
 class ImportedPredictions(StoreDataset):
-    """The imported log of a production model for this cycle, as a table; None where there is none."""
+    """The imported log of a production model for this cycle, an ``ImportedLog``; None where there is none."""
 
-    def _load(self) -> pa.Table | None:
+    def _load(self) -> "ImportedLog | None":
         folder = predictions_folder(self.family, self.cycle)
         files = self.store.list(folder)
         self.source = Input.of_files(folder, stored_files(self.store, files))
         if not files:
             return None
-        return pa.concat_tables([read_parquet(self.store.local(file)) for file in files])
+        return ImportedLog([self.store.local(file) for file in files], self.source.sha256)
+
+
+class ImportedLog(RowFiles):
+    """Imported predictions (``schemas.PREDICTIONS``), of which those that come later count.
+
+    Attributes:
+        digest: What they hash to.
+    """
+
+    def __init__(self, files: Sequence[Path], digest: str | None):
+        super().__init__(files)
+        self.digest = digest
 
 
 def predictions_folder(family: str, cycle: str) -> str:

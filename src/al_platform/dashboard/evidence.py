@@ -17,7 +17,7 @@ from al_platform.domain.staleness import Staleness
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.reports.figures import DatasetCard, Figure, Gain, SetFigures, VerdictFigures, set_figures
 from al_platform.stages import STAGES
-from al_platform.storage.commit_log import Entry, Manifest, StageKey, read_manifest
+from al_platform.storage.commit_log import Entry, Manifest, StageKey, parts_of, read_manifest
 from al_platform.stores import Stores
 
 _PARALLEL_READS = 8
@@ -202,8 +202,8 @@ class _Reader:
 
     def _counts(self, cycle: str) -> ClassCounts | None:
         row = self._heads[_SCORING][cycle]
-        predictions = self._manifest(row).outputs["predictions"]
-        if predictions.size > self._max_bytes:
+        predictions = parts_of(self._manifest(row).outputs, "predictions")
+        if sum(output.size for output in predictions) > self._max_bytes:
             return None
         taxonomy = Taxonomy.model_validate(row["parameters"]["taxonomy"])
         store = self._stores.of_stage(_SCORING)

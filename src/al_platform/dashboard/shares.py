@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -66,22 +67,23 @@ def shares_folder() -> Path:
 
 
 def predicted_counts(
-    store: Store, predictions: Output, taxonomy: Taxonomy, thresholds: Sequence[float], cache: Path
+    store: Store, predictions: Sequence[Output], taxonomy: Taxonomy, thresholds: Sequence[float], cache: Path
 ) -> ClassCounts:
     """Return how many pages of a month get each label.
 
     Args:
         store: Of the data sets.
-        predictions: Committed by scoring. The file's digest is not checked: ``kedro al doctor`` does that.
+        predictions: Files committed by scoring. Their digests are not checked: ``kedro al doctor`` does that.
         taxonomy: The family's labels, in the order of the probabilities.
         thresholds: Of each label, where a page may have several.
         cache: Folder of what was counted before: what is committed never changes.
     """
     rules = {"labels": list(taxonomy.labels), "task": taxonomy.task, "thresholds": list(thresholds)}
-    file = cache / f"{sha256(predictions.sha256.encode() + to_json(rules)).hexdigest()}.json"
+    digests = "".join(output.sha256 for output in predictions)
+    file = cache / f"{sha256(digests.encode() + to_json(rules)).hexdigest()}.json"
     if (kept := _kept(file)) is not None:
         return kept
-    counted = _counted(store.local(predictions.path), taxonomy, thresholds)
+    counted = _counted([store.local(output.path) for output in predictions], taxonomy, thresholds)
     cache.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f"{file.name}.{uuid4().hex}")
     temporary.write_bytes(to_json(counted))
@@ -96,10 +98,11 @@ def _kept(file: Path) -> ClassCounts | None:
         return None
 
 
-def _counted(file: Path, taxonomy: Taxonomy, thresholds: Sequence[float]) -> ClassCounts:
+def _counted(files: Sequence[Path], taxonomy: Taxonomy, thresholds: Sequence[float]) -> ClassCounts:
     decided = np.zeros(len(taxonomy.labels), dtype=np.int64)
     pages = 0
-    for batch in pq.ParquetFile(file).iter_batches(_BATCH_ROWS, columns=["probabilities"]):
+    batches = (pq.ParquetFile(file).iter_batches(_BATCH_ROWS, columns=["probabilities"]) for file in files)
+    for batch in chain.from_iterable(batches):
         flat = batch.column(0).drop_null().flatten().to_numpy()
         probabilities = flat.reshape(-1, len(taxonomy.labels))  # (N, C)
         decided += _decided(probabilities, taxonomy, thresholds)

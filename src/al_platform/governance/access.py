@@ -96,6 +96,7 @@ _READS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "AllCycles": _STAGE_FOLDER,
     "NewestBefore": _STAGE_FOLDER,
     "LedgerPartition": _STAGE_FOLDER,
+    "PartitionedOutput": _STAGE_FOLDER,
     "ModelOutput": (*_STAGE_FOLDER, ("root", "*/by_digest/*")),
     "Champion": _CHAMPIONS,
     "PastChampions": _CHAMPIONS,
@@ -111,6 +112,7 @@ _STAGE_WRITES = "{family}/" + CYCLE + "/{stage}/*"
 _WRITES: Mapping[str, tuple[str, ...]] = {
     "StageOutput": (_STAGE_WRITES,),
     "SealedOutput": (_STAGE_WRITES,),
+    "PartitionedOutput": (_STAGE_WRITES,),
     "ModelOutput": (_STAGE_WRITES, "{family}/by_digest/*"),
     "ChampionLog": ("{family}/log/*",),
 }

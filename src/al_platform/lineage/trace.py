@@ -16,6 +16,7 @@ from al_platform.lineage.stores import SearchedStores
 from al_platform.lineage.trained import (
     Training,
     champion_entries,
+    manifest_path,
     present_file,
     stage_entries,
     stored_json,
@@ -230,7 +231,7 @@ class _Tracer:
         if _SEALED.fullmatch(file.path):
             name = self._batch(file.path)
         elif match := _OUTPUT.fullmatch(file.path):
-            name = self._run(f"{file.path.rpartition('/')[0]}/manifest.json")
+            name = self._run(manifest_path(self._stores, file.path))
             if match["stage"] == "annotation_ingest" and file.path.endswith("/annotations.parquet"):
                 self._partition(name, file)
         else:

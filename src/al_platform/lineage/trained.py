@@ -79,6 +79,23 @@ def present_file(stores: SearchedStores, file: File) -> File:
     return file
 
 
+def manifest_path(stores: Stores, output: str) -> str:
+    """Return where the manifest of the first run that committed an output lies.
+
+    That is beside it, but for a part of a table: parts are kept whatever ends the run that made them.
+    """
+    beside = f"{output.rpartition('/')[0]}/manifest.json"
+    store = stores.holding(output)
+    if store.exists(beside):
+        return beside
+    family, cycle, stage, *_ = output.split("/")
+    for entry in stage_entries(store, StageKey(family, cycle, stage)):
+        manifest = stored_manifest(store, entry.manifest)
+        if manifest is not None and any(each.path == output for each in manifest.outputs.values()):
+            return entry.manifest
+    return beside
+
+
 def stored_json(store: Store, path: str) -> dict[str, object]:
     """Return the JSON object at ``path``; an empty one where it is missing or damaged."""
     try:

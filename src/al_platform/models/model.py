@@ -52,11 +52,13 @@ class Model:
 
     Attributes:
         simpler: The n-gram model trained beside it, where this is a challenger that has one.
+        folder: Where its files lie on this machine, or on a disk that others see too; None: nowhere.
     """
 
     digest: str
     classifier: Classifier
     simpler: "Model | None" = None
+    folder: Path | None = field(default=None, compare=False)
 
 
 def load_classifier(directory: Path) -> Classifier:

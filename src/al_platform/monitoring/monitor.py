@@ -24,7 +24,7 @@ from al_platform.monitoring.findings import Findings, conclude
 from al_platform.monitoring.notify import notifiers, tell
 from al_platform.monitoring.options import MonitoringOptions, monitoring_options
 from al_platform.reports.figures import set_figures
-from al_platform.storage.commit_log import Manifest, StageKey, committed_cycles, head, history, to_json
+from al_platform.storage.commit_log import Manifest, StageKey, committed_cycles, head, history, parts_of, to_json
 from al_platform.stores import Stores
 
 _FOLDER = "monitoring"
@@ -141,8 +141,8 @@ class _Family:
     def _predicted(self, train: pa.Table, scored: Manifest) -> dict[str, Binned]:
         taxonomy = _taxonomy(scored)
         trained = {label: sum(label in values for values in train["values"].to_pylist()) for label in taxonomy.labels}
-        store, output = self.stores.of_stage("scoring"), scored.outputs["predictions"]
-        said = predicted_counts(store, output, taxonomy, self._thresholds(scored, taxonomy), shares_folder())
+        store, outputs = self.stores.of_stage("scoring"), parts_of(scored.outputs, "predictions")
+        said = predicted_counts(store, outputs, taxonomy, self._thresholds(scored, taxonomy), shares_folder())
         return predicted_features(trained, train.num_rows, said.counts, said.pages)
 
     def _texts(self, train: pa.Table, scored: Manifest) -> dict[str, Binned]:
@@ -176,7 +176,9 @@ class _Family:
         if scored is None or digest is None:
             return None
         taxonomy = _taxonomy(scored)
-        predictions = pq.read_table(store.local(scored.outputs["predictions"].path), columns=_PREDICTED)
+        files = [store.local(output.path) for output in parts_of(scored.outputs, "predictions")]
+        drawn = pc.field("page_id").isin(dataset.filter(pc.field("set") == "audit")["page_id"].combine_chunks())
+        predictions = pa.concat_tables([pq.read_table(file, columns=_PREDICTED, filters=drawn) for file in files])
         found = audit_accuracy(dataset, predictions, taxonomy, self._thresholds(scored, taxonomy), cycle)
         if found is None:
             return None

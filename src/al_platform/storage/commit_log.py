@@ -149,6 +149,11 @@ def digest_of_outputs(outputs: Mapping[str, Output]) -> str:
     return sha256(to_json({name: output.sha256 for name, output in outputs.items()})).hexdigest()
 
 
+def parts_of(outputs: Mapping[str, Output], name: str) -> list[Output]:
+    """Return the files of a dataset: the output of this name, and those named ``name.00001`` and so on, in order."""
+    return [output for part, output in sorted(outputs.items()) if part == name or part.startswith(f"{name}.")]
+
+
 def entries(store: Store, folder: str) -> list[bytes]:
     """Return the log entries below ``folder``, oldest first."""
     return [store.read(path) for path in store.list(folder) if path.endswith(".json")]

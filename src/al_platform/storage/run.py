@@ -64,6 +64,11 @@ class Run:
         attempt = self._attempts.get(key)
         return attempt.outputs.get(name) if attempt else None
 
+    def staged_outputs(self, key: StageKey) -> Mapping[str, Output]:
+        """Return everything that this run wrote of a stage."""
+        attempt = self._attempts.get(key)
+        return attempt.outputs if attempt else {}
+
     def missing(self, key: StageKey, expected: Iterable[str]) -> list[str]:
         """Return the expected outputs that this run has not written."""
         attempt = self._attempts.get(key)

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from al_platform.domain.errors import InputError
-from al_platform.domain.selection.uncertainty import CHUNK_ROWS, SCALARS, top_two, uncertainty_scalars
+from al_platform.domain.selection.uncertainty import (
+    CHUNK_ROWS,
+    SCALARS,
+    top_two,
+    uncertainty_of_columns,
+    uncertainty_scalars,
+)
 from al_platform.schemas import PREDICTIONS
 
 
@@ -88,3 +94,25 @@ def test_a_value_does_not_depend_on_its_place_in_a_chunk():
     forward = uncertainty_scalars(rows, ids, is_multi=False)["entropy"].to_numpy()
     backward = uncertainty_scalars(rows[::-1], ids, is_multi=False)["entropy"].to_numpy()
     np.testing.assert_array_equal(forward, backward[::-1])
+
+
+@pytest.mark.parametrize("is_multi", [False, True])
+def test_a_column_a_label_says_what_a_matrix_says(is_multi):
+    probabilities = np.random.default_rng(0).random((20_000, 4))
+    page_ids = [f"p{row}" for row in range(len(probabilities))]
+    expected = uncertainty_scalars(probabilities, page_ids, is_multi=is_multi, thresholds=(0.1, 0.5, 0.5, 0.9))
+    columns = list(probabilities.T)
+    found = uncertainty_of_columns(columns, page_ids, is_multi=is_multi, thresholds=(0.1, 0.5, 0.5, 0.9))
+    assert found.equals(expected)
+
+
+def test_columns_of_different_lengths_are_refused():
+    with pytest.raises(InputError, match=r"Columns have \[1, 2\] rows, for 2 pages"):
+        uncertainty_of_columns([np.array([0.5, 0.5]), np.array([0.5])], ["a", "b"], is_multi=False)
+
+
+def test_a_row_beyond_the_first_chunk_is_named_by_its_own_page():
+    probabilities = np.full((20_000, 2), 0.5)
+    probabilities[12_345, 1] = np.nan
+    with pytest.raises(InputError, match="Page 'p12345' has probabilities"):
+        uncertainty_scalars(probabilities, [f"p{row}" for row in range(20_000)], is_multi=False)

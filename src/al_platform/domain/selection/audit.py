@@ -4,6 +4,7 @@ They come first, from the whole month's scored frame: after exclusions, duplicat
 the traffic.
 """
 
+from collections.abc import Iterator
 from hashlib import sha256
 from heapq import heapify, heapreplace
 from typing import NamedTuple
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from al_platform.domain.errors import InputError
+from al_platform.domain.selection.engine import map_batches
 from al_platform.domain.selection.options import SelectionOptions
 from al_platform.domain.selection.random_order import random_order
 from al_platform.domain.selection.reasons import AUDIT, EXPLORATION
@@ -54,8 +56,12 @@ def read_frame(predictions: ir.Table, taxonomy: Taxonomy) -> pa.Table:
     Raises:
         InputError: A prediction has more or fewer probabilities than the taxonomy has labels.
     """
-    batches = predictions.select("page_id", "top1", "probabilities").to_pyarrow_batches(chunk_size=65_536)
-    return pa.Table.from_batches([_predicted(batch, taxonomy.labels) for batch in batches], schema=FRAME)
+    labels = taxonomy.labels
+
+    def predicted(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return (_predicted(batch, labels) for batch in batches)
+
+    return map_batches(predictions.select("page_id", "top1", "probabilities"), predicted, FRAME)
 
 
 def draw_audit(

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import ibis
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +16,7 @@ from al_platform.domain.selection.audit import draw_random_pages, read_frame
 from al_platform.domain.selection.costs import affordable, costs_of
 from al_platform.domain.selection.diversity import list_matrix
 from al_platform.domain.selection.eligible import ONLY_EXACT, Copies, Eligible, Month, Pool
+from al_platform.domain.selection.engine import beside, to_arrow
 from al_platform.domain.selection.freshness import too_old
 from al_platform.domain.selection.limits import Limits, Picks, choose_within, limits_of
 from al_platform.domain.selection.options import SelectionOptions
@@ -210,8 +210,8 @@ def _query(pool: Pool, start: _Start, eligible: Eligible) -> Query:
 
 def _taken_embeddings(pool: Pool, taken: pa.Table) -> NDArray[np.float32]:
     """Return the embeddings of this month's pages that are labelled, pending or in the batch."""
-    ids = ibis.memtable(taken.select(["page_id"]))
-    found = pool.predictions.select("page_id", "embedding").semi_join(ids, "page_id").to_pyarrow().sort_by("page_id")
+    ids = beside(taken.select(["page_id"]), pool.predictions)
+    found = to_arrow(pool.predictions.select("page_id", "embedding").semi_join(ids, "page_id")).sort_by("page_id")
     return list_matrix(found["embedding"].drop_null(), "Embeddings")
 
 
@@ -289,7 +289,7 @@ def _why_drawn(drawn: pa.Table) -> pa.Array:
 
 def _distinct_ids(pool: Pool) -> pa.Table:
     excluded = pool.excluded
-    table = excluded if isinstance(excluded, pa.Table) else excluded.select("page_id").to_pyarrow()
+    table = excluded if isinstance(excluded, pa.Table) else to_arrow(excluded.select("page_id"))
     return pa.table({"page_id": pc.unique(table["page_id"].cast(pa.string()).drop_null())})
 
 

@@ -81,6 +81,8 @@ def representatives(
 def list_matrix(column: pa.ChunkedArray, what: str = "Probabilities") -> NDArray[np.float32]:
     """Return a list column without nulls as an (N, length) array.
 
+    Numbers may come as the two bytes of a float16, which is how Spark, that knows none, reads them from a file.
+
     Raises:
         InputError: The lists differ in length.
     """
@@ -90,7 +92,10 @@ def list_matrix(column: pa.ChunkedArray, what: str = "Probabilities") -> NDArray
         raise InputError(
             f"{what} have lengths {sorted(lengths)}, but one model gives one length. Score the cycle anew."
         )
-    return np.asarray(flat, dtype=np.float32).reshape(len(column), *(lengths or [0]))
+    numbers = flat
+    if pa.types.is_binary(flat.type):
+        numbers = np.frombuffer(b"".join(flat.to_pylist()), dtype="<f2")
+    return np.asarray(numbers, dtype=np.float32).reshape(len(column), *(lengths or [0]))
 
 
 def unit_rows(embeddings: NDArray[_Float], page_ids: Sequence[str]) -> NDArray[_Float]:

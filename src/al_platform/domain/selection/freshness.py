@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from al_platform.domain.cycles import shift_cycle
+from al_platform.domain.selection.engine import to_arrow
 
 
 def too_old(pages: ir.Table | pa.Table, cycle: str, max_age_days: int | None) -> pa.Table:
@@ -22,5 +23,5 @@ def too_old(pages: ir.Table | pa.Table, cycle: str, max_age_days: int | None) ->
     if isinstance(pages, pa.Table):
         found = pages.filter(pc.less(pages["fetched_at"], pa.scalar(oldest)))
     else:
-        found = pages.filter(pages["fetched_at"] < ibis.literal(oldest)).select("page_id").to_pyarrow()
+        found = to_arrow(pages.filter(pages["fetched_at"] < ibis.literal(oldest)).select("page_id"))
     return found.select(["page_id"]).cast(pa.schema([("page_id", pa.string())]))

@@ -34,9 +34,13 @@ def label_scores(
     if is_multi:
         cuts = np.full(probabilities.shape[1], DEFAULT_THRESHOLD) if thresholds is None else np.asarray(thresholds)
         return 1 - np.abs(probabilities - cuts.astype(np.float32))
-    first, second = (column[:, None] for column in top_two(np.ascontiguousarray(probabilities.T)))
-    best_other = np.where(probabilities == first, second, first)
-    return 1 - np.abs(probabilities - best_other)
+    columns = np.ascontiguousarray(probabilities.T)  # a label at a time is a third of the time
+    first, second = top_two(columns)
+    scores = np.empty_like(columns)
+    for score, column in zip(scores, columns, strict=True):
+        np.subtract(column, np.where(column == first, second, first), out=score)
+    np.subtract(1, np.abs(scores, out=scores), out=scores)
+    return scores.T
 
 
 def scores_of(candidates: pa.Table, kind: LabelScore, query: Query) -> NDArray[np.float32]:
@@ -53,8 +57,9 @@ def scores_of(candidates: pa.Table, kind: LabelScore, query: Query) -> NDArray[n
 
 def fixed_point_sum(probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return the sum of each column in units of 1 / FIXED_POINT, the same for any order of the rows."""
-    units = np.rint(probabilities.astype(np.float64) * FIXED_POINT).astype(np.int64)
-    return np.asarray(units.sum(axis=0), dtype=np.int64)
+    # Exact in float32, as the factor is a power of two; and so are sums of whole numbers in float64.
+    units = np.rint(probabilities.astype(np.float32, copy=False) * np.float32(FIXED_POINT))
+    return np.asarray(units.sum(axis=0, dtype=np.float64), dtype=np.int64)
 
 
 def take_turns(scores: NDArray[np.float32], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

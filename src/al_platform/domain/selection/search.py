@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from al_platform.domain.errors import InputError
 from al_platform.domain.selection.eligible import Copies, Eligible, Month, Pool, keep_eligible
+from al_platform.domain.selection.engine import beside
 from al_platform.domain.selection.label_heads import LabelHeads, label_heads
 from al_platform.domain.selection.limits import DOMAIN, Group
 from al_platform.domain.selection.options import SelectionOptions
@@ -93,7 +93,7 @@ class _Search:
         if group.column == DOMAIN:
             return predictions.filter(predictions["domain"] == group.name)
         members = self.month.frame.filter(pc.equal(self.month.frame["predicted"], group.name)).select(["page_id"])
-        return predictions.semi_join(ibis.memtable(members), "page_id")
+        return predictions.semi_join(beside(members, predictions), "page_id")
 
     def _heads(self, factor: int) -> LabelHeads:
         if self.strategy.label_score is None:

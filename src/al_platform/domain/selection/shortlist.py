@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from al_platform.domain.errors import InputError
+from al_platform.domain.selection.engine import beside, to_arrow
 from al_platform.domain.selection.query import StoredOrder
 from al_platform.domain.selection.random_order import random_order
 
@@ -63,13 +64,13 @@ def shortlist(
     """
     columns = ["page_id", "domain", "text_hash", *([order.column] if order else [])]
     require_columns(predictions, columns, "which selection orders or filters by")
-    others = _page_ids(excluded)
+    others = beside(_page_ids(excluded), predictions)
     candidates = predictions.select(*columns).anti_join(others, "page_id")
     ranked = None if order else _random_ranks(candidates, salt)
     size = HEAD_FACTOR * limit
     while True:
         head = _stored_head(candidates, order, size) if order else _random_head(candidates, ranked, size)
-        rows = _keep_best(head, order, domain_cap).limit(limit).to_pyarrow()
+        rows = to_arrow(_keep_best(head, order, domain_cap).limit(limit))
         n_seen, n_distinct, n_kept = _counts(rows)
         if n_kept >= limit or n_seen < size:
             break
@@ -90,8 +91,8 @@ def fetch(table: ir.Table | pa.Table, page_ids: Sequence[str], columns: Sequence
     if isinstance(table, pa.Table):
         found = table.filter(pc.is_in(table["page_id"], value_set=wanted)).select(["page_id", *columns])
     else:
-        ids = ibis.memtable(pa.table({"page_id": wanted}))
-        found = table.select("page_id", *columns).semi_join(ids, "page_id").to_pyarrow()
+        ids = beside(pa.table({"page_id": wanted}), table)
+        found = to_arrow(table.select("page_id", *columns).semi_join(ids, "page_id"))
     rows = pc.index_in(wanted, value_set=found["page_id"].combine_chunks().cast(pa.string()))
     if rows.null_count:
         missing = wanted.filter(pc.is_null(rows))
@@ -116,11 +117,11 @@ def _stored_head(candidates: ir.Table, order: StoredOrder, size: int) -> ir.Tabl
 
 
 def _random_head(candidates: ir.Table, ranked: pa.Table, size: int) -> ir.Table:
-    return candidates.inner_join(ibis.memtable(ranked[:size]), "page_id")
+    return candidates.inner_join(beside(ranked[:size], candidates), "page_id")
 
 
 def _random_ranks(candidates: ir.Table, salt: str) -> pa.Table:
-    page_ids = candidates.select("page_id").to_pyarrow()["page_id"]
+    page_ids = to_arrow(candidates.select("page_id"))["page_id"]
     ordered = page_ids.take(pa.array(random_order(page_ids, salt)))
     return pa.table({"page_id": ordered, "random_rank": pa.array(range(len(ordered)), type=pa.int64())})
 
@@ -148,9 +149,9 @@ def _counts(rows: pa.Table) -> tuple[int, int, int]:
     return rows["n_seen"][0].as_py(), rows["n_distinct"][0].as_py(), rows["n_kept"][0].as_py()
 
 
-def _page_ids(excluded: ir.Table | pa.Table) -> ir.Table:
+def _page_ids(excluded: ir.Table | pa.Table) -> ir.Table | pa.Table:
     if isinstance(excluded, pa.Table):
-        return ibis.memtable(excluded.select(["page_id"]).cast(pa.schema([("page_id", pa.string())])))
+        return excluded.select(["page_id"]).cast(pa.schema([("page_id", pa.string())]))
     return excluded.select("page_id")
 
 

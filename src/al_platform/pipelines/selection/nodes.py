@@ -62,7 +62,9 @@ def open_duel(
     if pair != judged or pair in met or not opens_duel(verdict_before):
         return []
     salt = f"{cycle}|{options.seed}"
-    page_ids = predictions.select("page_id").to_pyarrow()["page_id"]
+    from al_platform.domain.selection.engine import to_arrow  # as in select_batch
+
+    page_ids = to_arrow(predictions.select("page_id"))["page_id"]
     rows = draw_frame(page_ids, _known(batches_before, imported_labels), options.duel.frame, salt)
     frame = _new_texts(page_ids.take(pa.array(rows)), pages, previous_dataset, near_duplicates)
     if not frame:
@@ -167,7 +169,9 @@ def _thresholds(champion: Model | None, predictions: Expression) -> tuple[float,
     """Return the champion's thresholds, if the predictions are its own."""
     if champion is None or not champion.classifier.config.taxonomy.is_multi:
         return None
-    digests = predictions.select("model_digest").distinct().to_pyarrow()["model_digest"].to_pylist()
+    from al_platform.domain.selection.engine import to_arrow  # as in select_batch
+
+    digests = to_arrow(predictions.select("model_digest").distinct())["model_digest"].to_pylist()
     return champion.classifier.config.thresholds if digests == [champion.digest] else None
 
 
@@ -197,8 +201,10 @@ def submit_batch(
 
 def _suggestions(page_ids: pa.ChunkedArray, predictions: Expression, champion: Model) -> pa.Array:
     """Return what the champion decides about each page, null where the prediction is not its own."""
+    from al_platform.domain.selection.engine import to_arrow  # as in select_batch
+
     is_asked = predictions["page_id"].isin(page_ids.to_pylist()) & (predictions["model_digest"] == champion.digest)
-    rows = predictions.filter(is_asked).select("page_id", "probabilities").to_pyarrow()
+    rows = to_arrow(predictions.filter(is_asked).select("page_id", "probabilities"))
     config = champion.classifier.config
     probabilities = np.array(rows["probabilities"].to_pylist(), dtype=np.float32).reshape(
         -1, len(config.taxonomy.labels)

@@ -1,0 +1,182 @@
+"""One selection by another package, in a process of the environment ``servers/peers.lock``; see ``benchmarks.peers``.
+
+    python benchmarks/peer_cases.py CASE FOLDER SIZE
+
+Each package gets the probabilities and embeddings that are there: a stand-in for its model returns them, so that no
+inference is measured. Prints wall and CPU seconds of the query, the peak memory of the process and the rows, as JSON.
+"""
+
+import json
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+Rows = Any
+MEMORY = 12 << 30
+SEED = 0
+
+
+class Known(ClassifierMixin, BaseEstimator):
+    """Says what it was given of the rows it is asked about; a row carries its number as its first feature."""
+
+    def __init__(self, probabilities: Any = None):
+        self.probabilities = probabilities
+        self.classes_ = None if probabilities is None else np.arange(probabilities.shape[1])
+
+    def fit(self, *_: Any, **__: Any) -> "Known":
+        return self
+
+    def predict_proba(self, rows: Any) -> Any:
+        return self.probabilities if len(rows) == len(self.probabilities) else self.probabilities[: len(rows)]
+
+    def predict(self, rows: Any) -> Any:
+        return self.predict_proba(rows).argmax(axis=1)
+
+
+def baal_margin(probabilities: Any, embeddings: Any, size: int) -> Rows:
+    from baal.active.heuristics import Margin
+
+    return Margin()(probabilities)[:size]
+
+
+def modal_margin(probabilities: Any, embeddings: Any, size: int) -> Rows:
+    from modAL.uncertainty import margin_sampling
+
+    found = margin_sampling(Known(probabilities), embeddings, n_instances=size)
+    return found[0] if isinstance(found, tuple) else found
+
+
+def modal_ranked_batch(probabilities: Any, embeddings: Any, size: int) -> Rows:
+    from modAL.batch import ranked_batch
+    from modAL.uncertainty import classifier_uncertainty
+
+    learner = Known(probabilities)
+    learner.on_transformed, learner.X_training = False, embeddings[:100]
+    uncertainty = classifier_uncertainty(learner, embeddings)
+    found = ranked_batch(learner, embeddings, uncertainty, n_instances=size, metric="euclidean", n_jobs=1)
+    return found[0] if isinstance(found, tuple) else found
+
+
+def _small_text(strategy: Any, probabilities: Any, embeddings: Any, size: int) -> Rows:
+    unlabeled = np.arange(len(embeddings))
+    labeled = np.empty(0, dtype=int)
+    return strategy.query(Known(probabilities), embeddings, unlabeled, labeled, np.empty(0, dtype=int), n=size)
+
+
+def small_text_breaking_ties(*given: Any) -> Rows:
+    from small_text import BreakingTies
+
+    return _small_text(BreakingTies(), *given)
+
+
+def small_text_lightweight_coreset(probabilities: Any, embeddings: Any, size: int) -> Rows:
+    from small_text.query_strategies.coresets import lightweight_coreset
+
+    return lightweight_coreset(embeddings, embeddings.mean(axis=0), size)
+
+
+def small_text_kmeans(probabilities: Any, embeddings: Any, size: int) -> Rows:
+    from small_text import EmbeddingKMeans
+
+    strategy = EmbeddingKMeans(normalize=True)
+    unlabeled = np.arange(len(embeddings))
+    return strategy.sample(
+        Known(probabilities), embeddings, unlabeled, np.empty(0, int), np.empty(0, int), size, embeddings
+    )
+
+
+def _skactiveml(strategy: Any, probabilities: Any, embeddings: Any, size: int, **options: Any) -> Rows:
+    from skactiveml.base import SkactivemlClassifier
+
+    class Given(SkactivemlClassifier):
+        def __init__(
+            self, classes: Any = None, missing_label: Any = np.nan, cost_matrix: Any = None, random_state: Any = None
+        ):
+            super().__init__(classes, missing_label, cost_matrix, random_state)
+            self.classes_ = np.arange(probabilities.shape[1])
+
+        def fit(self, *_: Any, **__: Any) -> Any:
+            return self
+
+        def predict_proba(self, rows: Any, **_: Any) -> Any:
+            return probabilities[: len(rows)]
+
+    unknown = np.full(len(embeddings), np.nan)
+    for name in {"clf", "estimator"} & options.keys():
+        options[name] = Given(classes=list(range(probabilities.shape[1])))
+    return strategy.query(embeddings, unknown, batch_size=size, **options)
+
+
+def skactiveml_margin(*given: Any) -> Rows:
+    from skactiveml.pool import UncertaintySampling
+
+    strategy = UncertaintySampling(method="margin_sampling", random_state=SEED)
+    return _skactiveml(strategy, *given, clf=None, fit_clf=False)
+
+
+def skactiveml_falcun(*given: Any) -> Rows:
+    from skactiveml.pool import Falcun
+
+    return _skactiveml(Falcun(random_state=SEED), *given, clf=None, fit_clf=False)
+
+
+def skactiveml_badge(*given: Any) -> Rows:
+    from skactiveml.pool import Badge
+
+    return _skactiveml(Badge(random_state=SEED), *given, clf=None, fit_clf=False)
+
+
+def skactiveml_clue(*given: Any) -> Rows:
+    from skactiveml.pool import Clue
+
+    return _skactiveml(Clue(random_state=SEED), *given, estimator=None, fit_estimator=False)
+
+
+def skactiveml_coreset(*given: Any) -> Rows:
+    from skactiveml.pool import CoreSet
+
+    return _skactiveml(CoreSet(random_state=SEED), *given)
+
+
+CASES: dict[str, Callable[[Any, Any, int], Rows]] = {
+    "baal: margin": baal_margin,
+    "modAL: margin": modal_margin,
+    "small-text: breaking ties": small_text_breaking_ties,
+    "scikit-activeml: margin": skactiveml_margin,
+    "scikit-activeml: Falcun": skactiveml_falcun,
+    "scikit-activeml: Clue": skactiveml_clue,
+    "scikit-activeml: BADGE": skactiveml_badge,
+    "scikit-activeml: CoreSet": skactiveml_coreset,
+    "small-text: lightweight coreset": small_text_lightweight_coreset,
+    "small-text: embedding k-means": small_text_kmeans,
+    "modAL: ranked batch": modal_ranked_batch,
+}
+
+
+def main() -> None:
+    """Run one case."""
+    name, folder, size = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    warnings.simplefilter("ignore")
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    probabilities, embeddings = (np.load(folder / f"{each}.npy") for each in ("probabilities", "embeddings"))
+    query = CASES[name]
+    query(probabilities[:200].copy(), embeddings[:200].copy(), 5)  # imports and compiles
+    np.random.seed(SEED)
+    wall, cpu = time.perf_counter(), time.process_time()
+    rows = np.asarray(query(probabilities, embeddings, size))
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    assert len(np.unique(rows)) == size, f"{len(np.unique(rows))} distinct rows"
+    found = {"wall_s": round(wall, 3), "cpu_s": round(cpu, 3), "peak_mb": int(line.split()[1]) // 1024}
+    print(json.dumps({**found, "rows": rows.astype(int).tolist()}))
+
+
+if __name__ == "__main__":
+    main()
