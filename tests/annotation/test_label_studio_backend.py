@@ -339,13 +339,13 @@ def test_an_address_that_cannot_be_used_is_named(url: str, message: str, monkeyp
 
 
 def test_without_credentials_it_says_where_to_write_them(store: LocalStore, topics: Taxonomy) -> None:
-    connection = PlatformConnection(store, "topics/platform", "topics", lambda _: {}, {"url": "http://x", "token": ""})
+    connection = PlatformConnection(store, "topics/platform", "topics", lambda *_: {}, {"url": "http://x", "token": ""})
     with pytest.raises(ConfigError, match=r"token are not known.*AL_LABEL_STUDIO_TOKEN.*conf/local/credentials\.yml"):
         connection.open(topics, AnnotationOptions(backend="label_studio"))
 
 
 def test_credentials_are_in_no_representation(store: LocalStore) -> None:
-    connection = PlatformConnection(store, "p", "topics", lambda _: {}, {"url": "http://x", "token": "hidden"})
+    connection = PlatformConnection(store, "p", "topics", lambda *_: {}, {"url": "http://x", "token": "hidden"})
     assert "hidden" not in repr(connection) + repr(Access("http://x", "hidden"))
 
 

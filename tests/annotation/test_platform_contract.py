@@ -54,7 +54,7 @@ class Files:
         return text
 
     def connect(self, store: Store) -> AnnotationPlatform:
-        connection = PlatformConnection(store=store, prefix=PREFIX, family="topics", truth=lambda column: Truth())
+        connection = PlatformConnection(store=store, prefix=PREFIX, family="topics", truth=lambda *_: Truth())
         return connection.open(TOPICS, AnnotationOptions(backend=self.name))
 
     def sent(self, store: LocalStore) -> list[dict[str, Any]]:

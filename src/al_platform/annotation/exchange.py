@@ -58,6 +58,10 @@ class FileExchange:
                 quarantine += [_without_erased(row, erased) for row in refused]
         return as_pulled(annotations, quarantine)
 
+    def all_parts(self) -> list[str]:
+        """Return the paths of the parts of every batch."""
+        return self._store.list(self._outbox)
+
     def parts(self, batch_id: str) -> list[str]:
         """Return the paths of the parts of a batch, in the order they were written."""
         name = re.compile(rf"{re.escape(batch_id)}(?:\.(\d+))?\.jsonl")
@@ -92,7 +96,7 @@ class FileExchange:
     def _sent(self) -> Sent:
         return {
             (task["batch_id"], task["page_id"]): task["guideline_version"]
-            for path in self._store.list(self._outbox)
+            for path in self.all_parts()
             for task in self.tasks(path)
         }
 
@@ -112,7 +116,7 @@ def _lines(rows: Sequence[Mapping[str, Any]], guideline_version: str) -> bytes:
 
 
 def _line(row: Mapping[str, Any], guideline_version: str) -> bytes:
-    data = {name: row[name] for name in ("page_id", "batch_id", "rank")}
+    data = {name: row[name] for name in ("page_id", "batch_id", "rank", "answers_wanted")}
     shown = {name: row[name] or "" for name in ("url", "title", "text")}
     # ASCII only, so that no character of a page is taken for the end of a line.
     return json.dumps({"data": data | shown | {"guideline_version": guideline_version}}).encode() + b"\n"
@@ -121,7 +125,9 @@ def _line(row: Mapping[str, Any], guideline_version: str) -> bytes:
 def _task_data(line: bytes, place: str) -> dict[str, Any]:
     try:
         data: dict[str, Any] = json.loads(line)["data"]
-        return {name: data[name] for name in ("page_id", "batch_id", "guideline_version")}
+        told = {name: data[name] for name in ("page_id", "batch_id", "guideline_version")}
+        # Tasks that were sent by an older version do not say it.
+        return {**told, "answers_wanted": data.get("answers_wanted")}
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"{place} is no task as al-platform writes it ({type(error).__name__}: {error}). "

@@ -4,7 +4,8 @@ Below the prefix in the store: ``projects``, ``pushes`` and ``shown``; see the m
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -47,7 +48,14 @@ class LabelStudio:
     name = "label_studio"
 
     def __init__(
-        self, store: Store, prefix: str, family: str, taxonomy: Taxonomy, options: LabelStudioOptions, access: Access
+        self,
+        store: Store,
+        prefix: str,
+        family: str,
+        taxonomy: Taxonomy,
+        options: LabelStudioOptions,
+        access: Access,
+        answers_per_page: int = 3,
     ):
         self._store = store
         self._pushed_in = f"{prefix}/pushes"
@@ -55,7 +63,7 @@ class LabelStudio:
         self._options = options
         self._client = Client(access, options.timeout_s)
         self._projects = Projects(store, f"{prefix}/projects", self._client)
-        self._wanted = Wanted(family, taxonomy, options)
+        self._wanted = Wanted(family, taxonomy, options, answers_per_page)
         self._shown = ShownTasks(store, f"{prefix}/shown")
 
     def make_project(self) -> int:
@@ -68,8 +76,10 @@ class LabelStudio:
         batch_id, rows = pages_of_one_batch(batch)
         if batch_id is None:
             return Receipt(batch_id=None, platform=self.name, tasks=0)
-        project = self.make_project()
-        tasks = self._push(batch_id).send(project, rows, self._taxonomy.guideline_version)
+        self._client.require_known_version()
+        projects = {answers: self._project(answers) for answers in sorted({self._answers(row) for row in rows})}
+        placed = [(projects[self._answers(row)], row) for row in rows]
+        tasks = self._push(batch_id).send(placed, self._taxonomy.guideline_version)
         return Receipt(batch_id=batch_id, platform=self.name, tasks=tasks)
 
     def pull(self) -> Pulled:
@@ -87,6 +97,13 @@ class LabelStudio:
         return {
             batch_id: self._count(batch_id, [each for each in shown if _is_of(each, batch_id)]) for batch_id in batches
         }
+
+    def _answers(self, row: Mapping[str, Any]) -> int:
+        return int(row["answers_wanted"] or self._wanted.answers)
+
+    def _project(self, answers: int) -> int:
+        is_usual = answers == self._wanted.answers
+        return self._projects.wanted(replace(self._wanted, answers=answers, is_usual=is_usual))
 
     def _push(self, batch_id: str) -> Push:
         return Push(self._client, self._projects.numbers(), self._pushes(batch_id), batch_id, self._options)
