@@ -145,7 +145,7 @@ def _rows(family: dict[str, Any]) -> list[tuple[str, str]]:
         ("batch to annotate", "\n".join([_number(batch["total"] if batch else None), *reasons])),
         ("annotated", _number(family["annotated"]) + (f" ({family['pending']} open)" if family["pending"] else "")),
         ("rounds", "\n".join(_round(cycle, found) for cycle, found in _unfinished(family["rounds"])) or "-"),
-        ("annotators", "\n".join(_annotator(*each) for each in (family["annotators"] or {}).items()) or "-"),
+        ("answers, right, right of known", "\n".join(_annotator(*each) for each in (family["annotators"] or {}).items()) or "-"),
         ("agreement (alpha)", "-" if agreement is None else f"{agreement:.2f}"),
         ("labels in doubt", _relabelled(family["relabelled"])),
         ("labelled pages by set", "\n".join(f"{splits[name]} {name}" for name in SETS) if splits else "-"),
@@ -170,13 +170,13 @@ def _round(cycle: str, found: dict[str, Any]) -> str:
 
 
 def _annotator(name: str, found: dict[str, Any]) -> str:
-    quality = "" if found["quality"] is None else f", right {found['quality']:.0%}"
-    checks = f", {found['checks_right']} of {found['checks']} checks" if found["checks"] else ""
+    quality = "" if found["quality"] is None else f", {found['quality']:.0%}"
+    checks = f", {found['checks_right']}/{found['checks']}" if found["checks"] else ""
     return f"{name}: {found['answers']}{quality}{checks}"
 
 
 def _relabelled(found: dict[str, int] | None) -> str:
-    return f"{found['asked']} asked, {found['answered']} answered, {found['fixed']} fixed" if found else "-"
+    return f"{found['asked']} asked, {found['fixed']} fixed" if found and found["asked"] else "-"
 
 
 def _number(value: int | None) -> str:

@@ -45,7 +45,7 @@ class Truth(dict[str, list[str]]):
 class Files:
     """A platform whose tasks and answers are files of the store."""
 
-    columns = COLUMNS
+    columns = COLUMNS | {"answers_wanted"}
 
     def __init__(self, name: str):
         self.name = name

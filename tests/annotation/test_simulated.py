@@ -2,6 +2,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from annotation_tasks import PREFIX, make_batch
 from pydantic import ValidationError
@@ -122,7 +123,7 @@ def test_a_page_whose_truth_is_outside_the_taxonomy_stays_unanswered(store: Loca
 
 
 def test_more_answers_than_annotators_are_refused() -> None:
-    with pytest.raises(ValidationError, match="there are 2 annotators"):
+    with pytest.raises(ValidationError, match="there are 2 simulated annotators"):
         AnnotationOptions(simulated=SimulatedAnnotators(annotators=2), answers_per_page=3)
 
 
@@ -130,3 +131,21 @@ def test_more_answers_than_annotators_are_refused() -> None:
 def test_error_rates_that_do_not_rise_within_0_to_1_are_refused(rates: tuple[float, float]) -> None:
     with pytest.raises(ValidationError, match="error_rates"):
         SimulatedAnnotators(error_rates=rates)
+
+
+def test_a_page_that_is_asked_about_again_is_answered_by_others(store: LocalStore, topics: Taxonomy) -> None:
+    options = SimulatedAnnotators(annotators=6, skip_rate=0)
+    first = answers(store, topics, all_about("tech"), options, PAGES[:20])
+    both = answers(store, topics, all_about("tech"), options, PAGES[:20], batch_id="topics-2026-11")
+    people = {page: [row["annotator"] for row in both if row["page_id"] == page] for page in PAGES[:20]}
+    assert all(len(set(each)) == len(each) == 6 for each in people.values())
+    assert [row for row in both if row["batch_id"] == "topics-2026-10"] == first
+
+
+def test_as_many_answer_as_the_batch_wants_of_a_page(store: LocalStore, topics: Taxonomy) -> None:
+    batch = make_batch(["a", "b"])
+    place = batch.column_names.index("answers_wanted")
+    batch = batch.set_column(place, batch.schema.field(place), pa.array([1, None], pa.int64()))
+    platform = SimulatedPlatform(store, PREFIX, topics, "topics", lambda _: {"a": ["tech"], "b": ["tech"]}, PERFECT, 3)
+    platform.submit(batch)
+    assert sorted(platform.pull().annotations["page_id"].to_pylist()) == ["a", "b", "b", "b"]

@@ -9,7 +9,7 @@ from al_platform.schemas import ANNOTATIONS
 
 COLOURS = Taxonomy(task="single", labels=("red", "green", "blue"))
 RISKS = Taxonomy(task="multi", labels=("adult", "violence", "drugs"))
-WEIGHTED = AdjudicationOptions()
+WEIGHTED = AdjudicationOptions(min_answers=0)
 
 
 def answer(page, annotator, *values, batch="b1"):
@@ -60,7 +60,7 @@ def test_between_two_who_are_as_good_nothing_is_decided():
 
 def test_a_probability_below_what_is_asked_for_is_no_label():
     rows = [*good_and_bad(), answer("q", "cem", "blue")]
-    strict = AdjudicationOptions(min_confidence=0.95)
+    strict = AdjudicationOptions(min_confidence=0.95, min_answers=0)
     assert "q" not in labels(rows, options=strict)
     assert labels([*rows, answer("q", "ann", "blue")], options=strict)["q"]["values"] == ["blue"]
 
@@ -118,6 +118,12 @@ def test_a_control_page_whose_label_the_taxonomy_lost_checks_nobody():
     assert labels([answer("c", "ann", "red"), answer("p", "ann", "red")], [sent("c", "control", ["mauve"])]).keys() == {
         "p"
     }
+
+
+def test_with_few_answers_a_majority_decides():
+    rows = [answer("p", "ann", "red"), answer("p", "bob", "red"), answer("p", "cem", "blue"), answer("q", "ann", "red")]
+    found = labels([*rows, answer("q", "bob", "blue")], options=AdjudicationOptions())
+    assert {page: row["confidence"] for page, row in found.items()} == {"p": pytest.approx(2 / 3, abs=1e-6)}
 
 
 def test_nobodys_answers_are_no_error():

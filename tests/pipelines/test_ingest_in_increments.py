@@ -14,7 +14,7 @@ from test_preparation_in_increments import file_bytes
 from al_platform.annotation import AnnotationOptions, Pulled
 from al_platform.catalog.history import with_cycle
 from al_platform.catalog.platform import Partition
-from al_platform.domain.adjudication import SENT, adjudicate, split_controls
+from al_platform.domain.adjudication import SENT, AdjudicationOptions, adjudicate, split_controls
 from al_platform.domain.annotations import new_versions, valid_answers
 from al_platform.domain.cycles import shift_cycle
 from al_platform.domain.taxonomy import Taxonomy
@@ -28,7 +28,7 @@ PAGES, PEOPLE = "abcde", "xyz"
 SINGLE = Taxonomy(task="single", labels=("news", "sport", "tech"))
 FEWER = Taxonomy(task="single", labels=("news", "sport"))
 MULTI = Taxonomy(task="multi", labels=("news", "sport", "tech"))
-OPTIONS = AnnotationOptions(backend="exchange")
+OPTIONS = AnnotationOptions(backend="exchange", adjudication=AdjudicationOptions(min_answers=0))
 
 
 @dataclass(frozen=True)

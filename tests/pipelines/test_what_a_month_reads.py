@@ -184,7 +184,8 @@ def test_a_corrected_answer_opens_the_batch_that_it_answers_and_no_imported_file
     assert {CYCLE, fourth} <= opened
     assert "imported" not in opened
     read = {path.split("/")[1] for stage, path in watch.columns if stage == "annotation_ingest"}
-    assert read == {CYCLE, fourth}
+    again = {path.split("/")[1] for path in asked_again(project, fourth)[1]}
+    assert read == {CYCLE, fourth, *again}
 
 
 def corrected(line, label):
@@ -201,3 +202,58 @@ def copy_of(months, path):
     project, _ = months
     shutil.copytree(project.path, path / "copy")
     return Project(path / "copy")
+
+
+# what is asked about again
+
+
+def test_a_later_month_asks_again_within_its_budget(months):
+    project, _ = months
+    first, third = (project.load("topics.batch", cycle) for cycle in (CYCLE, THIRD))
+    assert first.num_rows == third.num_rows == 40
+    assert not {"control", "relabel", "second_opinion"} & {*first["reason"].to_pylist()}
+    again = third.filter(pc.is_in(third["reason"], value_set=pa.array(["control", "relabel", "second_opinion"])))
+    assert 4 <= again.num_rows <= 6
+    assert again["inclusion_probability"].null_count == again.num_rows
+    assert all(again["text"].to_pylist())
+
+
+def test_control_pages_check_annotators_and_nothing_else(months):
+    project, _ = months
+    controls = set()
+    for cycle in (SECOND, THIRD):
+        batch = project.load("topics.batch", cycle)
+        controls |= {row["page_id"] for row in batch.to_pylist() if row["reason"] == "control"}
+    dataset, labels = project.load("topics.dataset", THIRD), project.load("topics.labels", THIRD)
+    assert controls
+    assert not controls & {*labels["page_id"].to_pylist()}
+    rows = [row for row in dataset.to_pylist() if row["page_id"] in controls]
+    assert {row["set"] for row in rows} == {"golden"}
+    figures = project.load("topics.annotation_ingest_report", THIRD)["annotators"].values()
+    # Every control page is answered or skipped by three.
+    answered = sum(each["checks"] for each in figures)
+    assert 2 * len(controls) <= answered <= 3 * len(controls)
+    assert sum(each["checks_right"] for each in figures) > answered / 2
+
+
+def test_the_careful_simulated_annotator_is_told_from_the_careless(months):
+    project, _ = months
+    figures = project.load("topics.annotation_ingest_report", THIRD)["annotators"]
+    quality = {name: each["quality"] for name, each in figures.items()}
+    assert quality["simulated-1"] > quality["simulated-5"]
+
+
+def test_every_round_of_answered_batches_is_complete(months):
+    project, _ = months
+    rounds = project.load("topics.annotation_ingest_report", THIRD)["rounds"]
+    assert list(rounds) == [CYCLE, SECOND, THIRD]
+    assert all(each["complete"] == each["pages"] for each in rounds.values())
+
+
+def test_labels_in_doubt_are_answered_and_counted(months):
+    project, _ = months
+    found = project.load("topics.annotation_ingest_report", THIRD)["relabelled"]
+    batches = [project.load("topics.batch", cycle) for cycle in (SECOND, THIRD)]
+    asked = sum(batch["reason"].to_pylist().count("relabel") for batch in batches)
+    assert found["asked"] == found["answered"] == asked
+    assert 0 <= found["fixed"] <= asked

@@ -28,6 +28,7 @@ class AdjudicationOptions(BaseModel):
         method: ``dawid_skene``: answers count by how well who gave them answers; ``majority``: each counts the same.
         min_confidence: Least probability at which dawid_skene decides; below it a page has no label and is asked about
             again. Between two annotators who contradict each other, it leaves the decision to a third.
+        min_answers: With fewer answers in all, a majority decides: they would say more about chance than about people.
         dawid_skene: How it is fitted.
     """
 
@@ -35,6 +36,7 @@ class AdjudicationOptions(BaseModel):
 
     method: Literal["dawid_skene", "majority"] = "dawid_skene"
     min_confidence: float = Field(default=0.7, ge=0.5, lt=1)
+    min_answers: int = Field(default=100, ge=0)
     dawid_skene: DawidSkeneOptions = DawidSkeneOptions()
 
 
@@ -62,7 +64,7 @@ class Conclusion(NamedTuple):
         confidence: How sure they are, (P,): single-label the winner's share or probability, multi-label that of the
             least certain class.
         quality: Chance that an annotator is right, by name: single-label about a page like these, multi-label the mean
-            of being right where a class applies and where it does not. Empty for a majority, which asks nobody's name.
+            of being right where a class applies and where it does not. Empty after a majority, which knows no names.
     """
 
     winners: NDArray[np.bool_]
@@ -81,7 +83,8 @@ def conclude(answers: Answers, checks: Checks, taxonomy: Taxonomy, options: Adju
     Dawid-Skene. Single-label: the class of greatest probability. Multi-label: each class is a question of its own, yes
     or no. Pages with known labels tell how well annotators answer, before any of the others does.
     """
-    if options.method == "majority":
+    n_answers = len(answers.page) + len(checks.answers.page)
+    if options.method == "majority" or n_answers < options.min_answers:
         votes = answers.votes()
         return Conclusion(votes.winners(taxonomy), ~votes.is_tied(taxonomy), votes.confidence(taxonomy), {})
     names = sorted({*answers.annotators, *checks.answers.annotators})
