@@ -73,5 +73,5 @@ def test_the_table_says_what_is_overdue_when_it_will_be_done_and_how_well_annota
     text = " ".join(console.export_text().split())
     assert "2026-10: 20 of 60 pages, late, due 2026-11-15, done about 2026-12-02" in text
     assert "2026-09:" not in text
-    assert "ann: 120, 93%, 9/10" in text
+    assert "ann: 120 (93%, 9/10 known)" in text
     assert "6 asked, 2 fixed" in text

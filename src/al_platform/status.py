@@ -145,7 +145,7 @@ def _rows(family: dict[str, Any]) -> list[tuple[str, str]]:
         ("batch to annotate", "\n".join([_number(batch["total"] if batch else None), *reasons])),
         ("annotated", _number(family["annotated"]) + (f" ({family['pending']} open)" if family["pending"] else "")),
         ("rounds", "\n".join(_round(cycle, found) for cycle, found in _unfinished(family["rounds"])) or "-"),
-        ("answers, right, right of known", "\n".join(_annotator(*each) for each in (family["annotators"] or {}).items()) or "-"),
+        ("answers (right)", "\n".join(_annotator(*each) for each in (family["annotators"] or {}).items()) or "-"),
         ("agreement (alpha)", "-" if agreement is None else f"{agreement:.2f}"),
         ("labels in doubt", _relabelled(family["relabelled"])),
         ("labelled pages by set", "\n".join(f"{splits[name]} {name}" for name in SETS) if splits else "-"),
@@ -170,9 +170,9 @@ def _round(cycle: str, found: dict[str, Any]) -> str:
 
 
 def _annotator(name: str, found: dict[str, Any]) -> str:
-    quality = "" if found["quality"] is None else f", {found['quality']:.0%}"
-    checks = f", {found['checks_right']}/{found['checks']}" if found["checks"] else ""
-    return f"{name}: {found['answers']}{quality}{checks}"
+    told = [f"{found['quality']:.0%}"] if found["quality"] is not None else []
+    told += [f"{found['checks_right']}/{found['checks']} known"] if found["checks"] else []
+    return f"{name}: {found['answers']}" + (f" ({', '.join(told)})" if told else "")
 
 
 def _relabelled(found: dict[str, int] | None) -> str:

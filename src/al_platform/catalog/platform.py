@@ -78,6 +78,8 @@ class Partition:
 class LedgerPartition(StoreDataset):
     """This cycle's committed partition of the annotation ledger, as a ``Partition``."""
 
+    reads_own = True
+
     def __init__(self, *, stage: str, **where: Any):
         """Create the dataset.
 

@@ -35,7 +35,7 @@ class AdjudicationOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: Literal["dawid_skene", "majority"] = "dawid_skene"
-    min_confidence: float = Field(default=0.7, ge=0.5, lt=1)
+    min_confidence: float = Field(default=0.6, ge=0.5, lt=1)
     min_answers: int = Field(default=100, ge=0)
     dawid_skene: DawidSkeneOptions = DawidSkeneOptions()
 

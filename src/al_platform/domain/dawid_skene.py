@@ -127,7 +127,8 @@ def _counts(responses: Responses, posterior: Floats) -> Floats:
     cells = responses.annotator * n_classes + responses.choice
     size = responses.n_annotators * n_classes
     per_class = [np.bincount(cells, posterior[responses.item, true], size) for true in range(n_classes)]
-    return np.stack(per_class).reshape(n_classes, responses.n_annotators, n_classes).transpose(1, 0, 2)
+    counts = np.stack(per_class).astype(np.float64)
+    return counts.reshape(n_classes, responses.n_annotators, n_classes).transpose(1, 0, 2)
 
 
 def _crowd(counts: Floats) -> Floats:
