@@ -7,12 +7,12 @@ Below the prefix:
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from al_platform.annotation.answers import Sent, read_answers
+from al_platform.annotation.answers import Row, Sent, read_answers
 from al_platform.annotation.platform import Pulled, Receipt, as_pulled, pages_of_one_batch
 from al_platform.domain.errors import StoreError
 from al_platform.domain.taxonomy import Taxonomy
@@ -48,15 +48,15 @@ class FileExchange:
 
     def pull(self) -> Pulled:
         """Read all exports of the inbox anew."""
+        return as_pulled(self._read())
+
+    def _read(self) -> Iterator[tuple[list[Row], list[Row]]]:
+        """Yield what each file of the inbox holds."""
         sent, erased = self._sent(), ErasedPages.of(self._store)
-        annotations: list[dict[str, Any]] = []
-        quarantine: list[dict[str, Any]] = []
         for path in self._store.list(self._inbox):
             if path.endswith(_ENDINGS):
                 taken, refused = read_answers(self._store.read(path), path, sent, self._taxonomy)
-                annotations += taken
-                quarantine += [_without_erased(row, erased) for row in refused]
-        return as_pulled(annotations, quarantine)
+                yield taken, [_without_erased(row, erased) for row in refused]
 
     def all_parts(self) -> list[str]:
         """Return the paths of the parts of every batch."""
