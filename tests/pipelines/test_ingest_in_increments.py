@@ -108,7 +108,7 @@ class Chain:
         changes, answered = nodes.collect_answers(
             annotations, partitions, self.sent(), before.answered, self.taxonomy, self.cycle
         )
-        labels, quality = nodes.adjudicate_labels(answered, self.taxonomy, OPTIONS, self.cycle)
+        labels, quality = nodes.adjudicate_labels(changes, self.taxonomy, OPTIONS, self.cycle)
         digest = sha256(file_bytes(annotations)).hexdigest()
         report = nodes.report_ingest(
             annotations, answered, labels, quality, quarantine, pulled, changes, self.taxonomy, OPTIONS

@@ -1,6 +1,5 @@
 """From answers to labels: which classes a page has, how sure that is, and how well each annotator answers."""
 
-from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -17,6 +16,9 @@ from al_platform.schemas import ANNOTATIONS, BATCH, LABELS, conform
 
 SENT_COLUMNS = (*("batch_id", "page_id", "rank", "reason", "inclusion_probability", "answers_wanted", "known_values"),)
 SENT = pa.schema([*(BATCH.field(name) for name in SENT_COLUMNS), pa.field("cycle", pa.string(), nullable=False)])
+ORIGIN = pa.schema([LABELS.field(name) for name in ("reason", "inclusion_probability", "cycle")])
+"""How a page came to be labelled."""
+
 _DIGITS = 6
 _CERTAIN_ENOUGH = 1e-9
 
@@ -93,7 +95,7 @@ def conclude(answers: Answers, checks: Checks, taxonomy: Taxonomy, options: Adju
     return Conclusion(*concluded[:3], dict(zip(names, np.round(concluded[3], _DIGITS).tolist(), strict=True)))
 
 
-def label_table(answers: Answers, concluded: Conclusion, origins: Mapping[str, Any], taxonomy: Taxonomy) -> pa.Table:
+def label_table(answers: Answers, concluded: Conclusion, origins: pa.Table, taxonomy: Taxonomy) -> pa.Table:
     """Return the label of each page that the answers decide, sorted by page; see ``schemas.LABELS``.
 
     ``agreement`` is the share of pairs of annotators who agree, null for one annotator.
@@ -101,19 +103,18 @@ def label_table(answers: Answers, concluded: Conclusion, origins: Mapping[str, A
     Args:
         answers: What was concluded from.
         concluded: Of these answers.
-        origins: ``reason``, ``inclusion_probability`` and ``cycle`` of each page.
+        origins: ``ORIGIN`` of each page of the answers.
         taxonomy: The family's labels.
     """
     votes, decided = answers.votes(), concluded.is_decided
-    page_ids = [page for page, is_decided in zip(answers.page_ids, decided, strict=True) if is_decided]
     columns = {
-        "page_id": page_ids,
+        "page_id": pa.array(answers.page_ids, pa.string()).filter(pa.array(decided)),
         "values": taxonomy.decode(concluded.winners[decided]),
         "confidence": np.round(concluded.confidence[decided], _DIGITS),
         "n_annotations": votes.n_votes[decided],
         "agreement": pa.array(votes.pair_agreement(taxonomy)[decided], pa.float64(), from_pandas=True),
-        "source": ["annotated"] * len(page_ids),
-        **{name: [origins[page][name] for page in page_ids] for name in ("reason", "inclusion_probability", "cycle")},
+        "source": ["annotated"] * int(decided.sum()),
+        **{name: origins[name].filter(pa.array(decided)) for name in ORIGIN.names},
     }
     return pa.table(columns, schema=LABELS).sort_by("page_id")
 
@@ -146,9 +147,9 @@ def adjudicate(
     voting, checking = split_controls(ledger, sent)
     answers = Answers.of_ledger(voting, taxonomy)
     concluded = conclude(answers, checks_of(checking, sent, taxonomy), taxonomy, options)
-    unknown = {"reason": None, "inclusion_probability": None, "cycle": cycle}
-    origins = {**dict.fromkeys(answers.page_ids, unknown), **origins_of(voting, sent)}
-    return label_table(answers, concluded, origins, taxonomy)
+    known, unknown = origins_of(voting, sent), {"reason": None, "inclusion_probability": None, "cycle": cycle}
+    origins = [{name: known.get(page, unknown)[name] for name in ORIGIN.names} for page in answers.page_ids]
+    return label_table(answers, concluded, pa.Table.from_pylist(origins, ORIGIN), taxonomy)
 
 
 def split_controls(ledger: pa.Table, sent: pa.Table) -> tuple[pa.Table, pa.Table]:

@@ -5,7 +5,7 @@ batch it is kept; of the others, answers and batch rows are read again from the 
 well each annotator answers, so on all pages at once: they are concluded anew from the rows, each cycle.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from itertools import groupby
 from typing import Any, NamedTuple, Protocol
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from al_platform.domain import annotations as versions
-from al_platform.domain.adjudication import SENT, Checks, known_values, origins_of, split_controls
+from al_platform.domain.adjudication import ORIGIN, SENT, Checks, known_values, origins_of, split_controls
 from al_platform.domain.carried import CarriedBasis
 from al_platform.domain.labelled import PagesInFiles
 from al_platform.domain.taxonomy import Taxonomy
@@ -141,10 +141,17 @@ def all_checks(answered: pa.Table, taxonomy: Taxonomy) -> Checks:
     return Checks(answers, taxonomy.encode(rows["known_values"].to_pylist()))
 
 
-def label_origins(answered: pa.Table, cycle: str) -> dict[str, dict[str, Any]]:
-    """Return how each page came to be labelled; of pages in no batch, that ``cycle`` concluded so."""
-    rows = answered.select(["page_id", "reason", "inclusion_probability", "cycle"]).to_pylist()
-    return {row["page_id"]: {**row, "cycle": row["cycle"] or cycle} for row in rows}
+def label_origins(answered: pa.Table, page_ids: Sequence[str], cycle: str | None) -> pa.Table:
+    """Return how pages came to be labelled, in their order; of those in no batch, that ``cycle`` concluded so.
+
+    Returns:
+        See ``adjudication.ORIGIN``.
+    """
+    rows = pc.index_in(pa.array(page_ids, pa.string()), value_set=answered["page_id"].combine_chunks())
+    origins = answered.select(ORIGIN.names).take(rows)
+    place = origins.column_names.index("cycle")
+    told = pc.fill_null(origins["cycle"], cycle) if cycle else origins["cycle"]
+    return origins.set_column(place, ORIGIN.field("cycle"), told)
 
 
 def pulled_digests(pulled: pa.Table) -> pa.Table:

@@ -83,16 +83,17 @@ def collect_answers(
 
 
 def adjudicate_labels(
-    answered_pages: pa.Table, taxonomy: Taxonomy, options: AnnotationOptions, cycle: str
+    changes: pages.Changes, taxonomy: Taxonomy, options: AnnotationOptions, cycle: str
 ) -> tuple[pa.Table, dict[str, float]]:
     """Conclude a label for every page whose answers decide it.
 
     Returns:
         ``schemas.LABELS``, and the chance that each annotator is right.
     """
-    answers, checks = pages.all_answers(answered_pages, taxonomy), pages.all_checks(answered_pages, taxonomy)
+    answers, checks = pages.all_answers(changes.answered, taxonomy), pages.all_checks(changes.answered, taxonomy)
     concluded = conclude(answers, checks, taxonomy, options.adjudication)
-    return label_table(answers, concluded, pages.label_origins(answered_pages, cycle), taxonomy), concluded.quality
+    origins = pages.label_origins(changes.answered, answers.page_ids, cycle)
+    return label_table(answers, concluded, origins, taxonomy), concluded.quality
 
 
 def report_ingest(
@@ -109,7 +110,7 @@ def report_ingest(
     """Count answers and labels, and measure how far annotators agree and how well each answers."""
     answers, checks = pages.all_answers(answered_pages, taxonomy), pages.all_checks(answered_pages, taxonomy)
     votes = answers.votes()
-    origins = pages.label_origins(answered_pages, cycle="")
+    asked_in = pages.label_origins(answered_pages, answers.page_ids, cycle=None)["cycle"].to_pylist()
     is_pending = pc.and_(
         pc.equal(answered_pages["n_versions"], 0), pc.greater(pc.list_value_length(answered_pages["sent_in"]), 0)
     )
@@ -121,9 +122,7 @@ def report_ingest(
         "unresolved": len(answers.page_ids) - labels.num_rows,
         "pending": _total(is_pending),
         "agreement": votes.agreement(taxonomy),
-        "agreement_by_cycle": votes.agreement_by(
-            [origins[page]["cycle"] or None for page in answers.page_ids], taxonomy
-        ),
+        "agreement_by_cycle": votes.agreement_by(asked_in, taxonomy),
         "annotators": annotator_figures(answers, checks, quality),
         "rounds": rounds_of(answered_pages),
         "relabelled": relabelled(answered_pages, labels),

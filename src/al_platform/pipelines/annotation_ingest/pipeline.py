@@ -44,7 +44,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 adjudicate_labels,
-                inputs=["answered_pages", "params:taxonomy", "params:annotation", "params:cycle"],
+                inputs=["changes", "params:taxonomy", "params:annotation", "params:cycle"],
                 outputs=["labels", "annotator_quality"],
                 name="adjudicate_labels",
             ),
