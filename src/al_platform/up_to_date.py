@@ -38,6 +38,11 @@ class EarlyEnd:
         of_stage = self._of_stage(node)
         if not self._is_between_months or node is not of_stage[0] or any(_asks(each) for each in of_stage):
             return set()
+        # Who asks for some nodes of a stage wants to see them run.
+        if not any(
+            output.endswith(f".{STAGE[stage_of(node)[1]].report}") for each in of_stage for output in each.outputs
+        ):
+            return set()
         return {*of_stage} if self._has_same_inputs(node) else set()
 
     def after(self, node: Node) -> set[Node]:
@@ -104,6 +109,11 @@ class EarlyEnd:
 
 def _asks(node: Node) -> bool:
     return node.name.rpartition(".")[2] == PULL
+
+
+def _reports(node: Node) -> bool:
+    family, stage = stage_of(node)
+    return f"{family}.{STAGE[stage].report}" in node.outputs
 
 
 def _is_same_code(recorded: str | None, now: str | None) -> bool:

@@ -12,6 +12,7 @@ from kedro.framework.hooks import hook_impl
 from al_platform.catalog import stored_table
 from al_platform.domain.adjudication import SENT, AdjudicationOptions, adjudicate, split_controls
 from al_platform.domain.annotations import valid_answers
+from al_platform.domain.answered import of_these_rules
 from al_platform.domain.cycles import shift_cycle
 from al_platform.domain.errors import StoreError
 from al_platform.domain.taxonomy import Taxonomy
@@ -257,3 +258,8 @@ def test_labels_in_doubt_are_answered_and_counted(months):
     asked = sum(batch["reason"].to_pylist().count("relabel") for batch in batches)
     assert found["asked"] == found["answered"] == asked
     assert 0 <= found["fixed"] <= asked
+
+
+def test_what_an_earlier_version_knew_of_answers_asks_nothing_again():
+    older = pa.table({"page_id": ["a"], "votes": [[1, 0]]}).replace_schema_metadata({"al_platform.answered": "{}"})
+    assert of_these_rules(older).num_rows == 0

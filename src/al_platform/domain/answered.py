@@ -126,6 +126,14 @@ def collect_changes(sources: Sources, earlier: pa.Table, taxonomy: Taxonomy) -> 
     return _concluded(sources, earlier, before, _changed_pages(sources, before), basis)
 
 
+def of_these_rules(answered: pa.Table) -> pa.Table:
+    """Return what an earlier cycle knew, none of it where other rules made it: then it has other columns."""
+    basis = Basis.of(answered)
+    if basis is None or basis.rules != RULES:
+        return ANSWERED_PAGES.empty_table()
+    return conform(answered, ANSWERED_PAGES, "answered pages")
+
+
 def all_answers(answered: pa.Table, taxonomy: Taxonomy) -> Answers:
     """Return the answers that are votes, of all pages."""
     return Answers.of_column(answered, "answers", taxonomy)

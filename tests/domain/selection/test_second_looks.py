@@ -120,7 +120,8 @@ def test_a_page_that_nobody_answered_is_not_sent_back():
 def test_a_page_is_asked_about_once_a_month():
     rows = [{"page_id": "a", "reason": "second_opinion"}, {"page_id": "a", "reason": "relabel"}]
     both = pa.Table.from_pylist([dict.fromkeys(LOOKS.names) | row for row in rows], LOOKS)
-    assert together(both)["reason"].to_pylist() == ["second_opinion"]
+    assert together(both, size=5)["reason"].to_pylist() == ["second_opinion"]
+    assert together(both, size=0).num_rows == 0
 
 
 def batch(*reasons):

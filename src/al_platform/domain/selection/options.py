@@ -180,8 +180,9 @@ class SelectionOptions(BaseModel):
 
     @property
     def looks_size(self) -> int:
-        """Pages that are asked about again, at most."""
-        return self.control_size + self.relabel_size + self.second_opinion_size
+        """Pages that are asked about again, at most; rounding may leave less room for them than their shares."""
+        wanted = self.control_size + self.relabel_size + self.second_opinion_size
+        return min(wanted, self.budget - self.audit_size - self.exploration_size)
 
     @property
     def domain_cap(self) -> int | None:

@@ -95,12 +95,12 @@ def choose_opinions(answered: pa.Table, labels: pa.Table, cycle: str, options: S
     return _looks(unresolved.take(pa.array(rows)), SECOND_OPINION, "annotators disagree")
 
 
-def together(*looks: pa.Table) -> pa.Table:
-    """Return all of them, each page once: for what it is in first."""
+def together(*looks: pa.Table, size: int) -> pa.Table:
+    """Return the first ``size`` of them, each page once: for what it is in first."""
     rows = pa.concat_tables([LOOKS.empty_table(), *looks])
     seen: set[str] = set()
     is_first = [not (page in seen or seen.add(page)) for page in rows["page_id"].to_pylist()]  # type: ignore[func-returns-value]
-    return rows.filter(pa.array(is_first, pa.bool_()))
+    return rows.filter(pa.array(is_first, pa.bool_()))[:size]
 
 
 def _looks(rows: pa.Table, reason: str, why: str) -> pa.Table:

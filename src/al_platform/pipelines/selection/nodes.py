@@ -12,6 +12,7 @@ from al_platform.annotation import AnnotationOptions, PlatformConnection
 from al_platform.catalog.formats import Expression
 from al_platform.catalog.stored_table import StoredTable
 from al_platform.catalog.traffic import Pages
+from al_platform.domain.answered import of_these_rules
 from al_platform.domain.duel import DUEL, DuelOfModels, draw_duel, draw_frame, opens_duel, read_duels
 from al_platform.domain.near_duplicates import NearDuplicateOptions, near_duplicate_groups, similar_to
 from al_platform.domain.pages import page_text
@@ -19,7 +20,7 @@ from al_platform.domain.selection.options import SelectionOptions
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.domain.text import clean_text
 from al_platform.models.model import Model
-from al_platform.schemas import ANSWERED_PAGES, BATCH, STRINGS, conform
+from al_platform.schemas import BATCH, STRINGS
 
 LOG = logging.getLogger("al_platform")
 SUMMARY = b"selection_summary"
@@ -127,13 +128,14 @@ def find_second_looks(
     """
     from al_platform.domain.selection import second_looks  # as in select_batch
 
-    answered = conform(previous_answered_pages, ANSWERED_PAGES, "answered pages")
+    answered = of_these_rules(previous_answered_pages)
     if sealed_batch is not None:
         return _with_texts(second_looks.LOOKS.empty_table(), batches_before, imported_labels)
     opinions = second_looks.choose_opinions(answered, previous_labels, cycle, options)
     relabels = _relabels(second_looks.doubted_pages(previous_dataset, answered), taxonomy, options)
     controls = second_looks.draw_controls(previous_dataset, cycle, options)
-    return _with_texts(second_looks.together(opinions, relabels, controls), batches_before, imported_labels)
+    looks = second_looks.together(opinions, relabels, controls, size=options.looks_size)
+    return _with_texts(looks, batches_before, imported_labels)
 
 
 def _relabels(pages: pa.Table, taxonomy: Taxonomy, options: SelectionOptions) -> pa.Table:
