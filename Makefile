@@ -7,7 +7,7 @@ ENV ?= databricks
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install monthly quarterly loop status viz s3 label-studio check format test coverage test-real package dags lock bench-loop bench-ngram bench-training bench-scoring bench-gate bench-duel bench-storage bench-growth bench-label-efficiency bench-selection bench-dashboard bench-query bench-export spark bench-peers clean
+.PHONY: help install monthly quarterly loop status viz s3 label-studio check format test coverage test-real package dags lock bench-loop bench-ngram bench-training bench-scoring bench-gate bench-duel bench-storage bench-growth bench-label-efficiency bench-selection bench-dashboard bench-query bench-export spark bench-peers bench-annotation clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -89,6 +89,9 @@ bench-storage: install  ## The store: S3 beside a local disk, commits, races (QU
 
 bench-growth: install  ## What a month reads and takes with ten times the labels (QUICK=1: short)
 	$(BIN)/python benchmarks/growth.py
+
+bench-annotation: install  ## Label Studio with 10,000 pages, and Dawid-Skene beside a majority (QUICK=1: short)
+	$(BIN)/python -m benchmarks.annotation
 
 bench-query: install  ## Questions to ten thousand runs (QUICK=1: short)
 	$(BIN)/python benchmarks/query.py

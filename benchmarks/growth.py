@@ -87,7 +87,7 @@ def send(store: LocalStore, traffic: LocalStore, cycle: str, pages: pa.Table) ->
         store=store,
         prefix=f"{FAMILY}/platform",
         family=FAMILY,
-        truth=lambda column: truth_of(traffic.root, cycle, TRAFFIC, column),
+        truth=lambda column, page_ids: truth_of(traffic, cycle, TRAFFIC, column, page_ids),
     )
     truth.open(taxonomy(), AnnotationOptions(backend="simulated")).submit(batch)
 

@@ -216,7 +216,7 @@ def make_projects(server: LabelStudioServer, project: Path, env: str | None) -> 
     for family in loader.families:
         parameters = loader["parameters"][family]
         options = AnnotationOptions(**{**parameters["annotation"], "backend": "label_studio"})
-        connection = PlatformConnection(store, f"{family}/platform", family, lambda _: {}, credentials)
+        connection = PlatformConnection(store, f"{family}/platform", family, lambda _, __: {}, credentials)
         number = connection.open(Taxonomy(**parameters["taxonomy"]), options).make_project()
         made[family] = f"{server.url}/projects/{number}"
     return made

@@ -27,7 +27,7 @@ class Office:
         return {"url": self.server.url, "token": self.server.token}
 
     def connection(self, store: Store, prefix: str = "topics/platform", family: str = "topics") -> PlatformConnection:
-        return PlatformConnection(store, prefix, family, lambda _: {}, self.credentials)
+        return PlatformConnection(store, prefix, family, lambda _, __: {}, self.credentials)
 
     def api(self, who: str | None = None) -> httpx.Client:
         return self.server.client(self._tokens[who] if who else None)

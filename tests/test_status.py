@@ -5,6 +5,7 @@ from al_platform.status import next_command, print_status, public_status
 
 KEYS = (
     *("cycle", "pool", "candidates", "batch", "annotated", "pending", "agreement", "simulated"),
+    *("rounds", "annotators", "relabelled"),
     *("splits", "evaluated", "metrics", "verdict", "reason", "champion", "loosened", "promoted_in", "growth"),
 )
 
@@ -59,3 +60,18 @@ def test_the_table_fits_eighty_columns_and_says_where_annotators_are_simulated()
     assert max(map(len, text.splitlines()[:12])) <= 80
     assert "brand_safety" in text
     assert "Annotators are simulated" in text
+
+
+def test_the_table_says_what_is_overdue_when_it_will_be_done_and_how_well_annotators_answer():
+    console = Console(width=120, record=True)
+    late = {"pages": 60, "complete": 20, "state": "late", "due": "2026-11-15T00:00:00+00:00"}
+    rounds = {"2026-09": {**late, "state": "closed"}, "2026-10": {**late, "finish": "2026-12-02T00:00:00+00:00"}}
+    people = {"ann": {"answers": 120, "quality": 0.934, "checks": 10, "checks_right": 9}}
+    doubts = {"asked": 6, "answered": 5, "fixed": 2}
+    found = family(cycle="2026-10", rounds=rounds, annotators=people, relabelled=doubts)
+    print_status(status(topics=found), console)
+    text = " ".join(console.export_text().split())
+    assert "2026-10: 20 of 60 pages, late, due 2026-11-15, done about 2026-12-02" in text
+    assert "2026-09:" not in text
+    assert "ann: 120 (93%, 9/10 known)" in text
+    assert "6 asked, 2 fixed" in text

@@ -2,6 +2,7 @@
 
 import json
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
@@ -48,8 +49,11 @@ def test_the_champion_that_scored_the_next_month_is_the_one_that_was_promoted(fi
     assert digests == {finished.status("topics")["champion"]}
 
 
-def test_no_page_is_sent_for_labelling_twice(finished):
-    batches = finished.load("topics.batches", shift_cycle(CYCLE, 1))
+def test_no_page_is_sent_for_labelling_twice_but_those_that_are_asked_about_again(finished):
+    batches = finished.load("topics.batches", shift_cycle(CYCLE, 1)).select(["page_id", "reason"])
+    again = pc.is_in(batches["reason"], value_set=pa.array(["control", "relabel", "second_opinion"]))
+    assert pc.any(again).as_py()
+    batches = batches.filter(pc.invert(again))
     imported = finished.load("topics.imported_labels")
     strategy = batches.filter(pc.field("reason") != "audit")
     assert len(set(strategy["page_id"].to_pylist())) == strategy.num_rows
@@ -129,7 +133,8 @@ def test_only_missing_outputs_runs_nothing_where_all_is_committed(project):
 def test_a_filtered_run_that_lacks_nodes_of_a_stage_commits_nothing(project):
     project.only("topics")
     project.run("scoring")
-    names = [f"topics.selection.{name}" for name in ("open_duel", "select_batch", "seal_batch")]
+    nodes = ("open_duel", "find_second_looks", "select_batch", "seal_batch")
+    names = [f"topics.selection.{name}" for name in nodes]
     project.run("selection", node_names=names)
     assert project.head("topics", "scoring") is not None
     assert project.head("topics", "selection") is None

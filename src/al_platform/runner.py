@@ -1,5 +1,6 @@
 """The project's runner: a family that fails does not stop the others."""
 
+import logging
 from collections import Counter
 from itertools import chain
 from typing import Any
@@ -10,6 +11,9 @@ from kedro.runner import SequentialRunner
 from kedro.runner.task import Task
 
 from al_platform.domain.errors import AlPlatformError
+from al_platform.up_to_date import EarlyEnd
+
+LOG = logging.getLogger("al_platform")
 
 
 class RunFailedError(AlPlatformError):
@@ -24,9 +28,14 @@ class FamilyRunner(SequentialRunner):
         load_counts = Counter(chain.from_iterable(node.inputs for node in nodes))
         failures: dict[Node, Exception] = {}
         not_done: set[Node] = set()
+        early, not_needed = EarlyEnd(nodes, catalog), set[Node]()
         for node in nodes:
             if _is_blocked(node, pipeline, failures, not_done):
                 not_done.add(node)
+                continue
+            not_needed |= self._said(early.before(node))
+            if node in not_needed:
+                self._release_datasets(node, catalog, load_counts, pipeline)
                 continue
             try:
                 Task(node, catalog, hook_manager=hook_manager, is_async=self._is_async, run_id=run_id).execute()
@@ -34,9 +43,18 @@ class FamilyRunner(SequentialRunner):
             except Exception as error:  # noqa: BLE001
                 failures[node] = error
                 not_done.add(node)
+            else:
+                not_needed |= self._said(early.after(node))
             self._release_datasets(node, catalog, load_counts, pipeline)
         if failures:
             raise RunFailedError(_report(failures, not_done)) from next(iter(failures.values()))
+
+    @staticmethod
+    def _said(not_needed: set[Node]) -> set[Node]:
+        """Return the nodes, after a word about their stages."""
+        for stage in sorted({each.namespace or "" for each in not_needed}):
+            LOG.info("%s: nothing is new, what was committed stays", stage)
+        return not_needed
 
 
 def family_by_family(pipeline: Pipeline) -> list[Node]:

@@ -66,6 +66,8 @@ BATCH = pa.schema(
         pa.field("frame_digest", pa.string()),
         pa.field("model_digest", pa.string()),
         pa.field("duel", DUEL),
+        pa.field("answers_wanted", pa.int64()),
+        pa.field("known_values", STRINGS),
         pa.field("url", pa.string()),
         pa.field("domain", pa.string()),
         pa.field("title", pa.string()),
@@ -89,6 +91,20 @@ ANNOTATIONS = pa.schema(
     ]
 )
 
+ANSWER = pa.struct([pa.field("annotator", pa.string()), pa.field("values", STRINGS)])
+ASKED = pa.struct(
+    [
+        pa.field("cycle", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("wanted", pa.int64()),
+        pa.field("known_values", STRINGS),
+        pa.field("answered_by", STRINGS),
+        pa.field("first_at", pa.timestamp("us", tz="UTC")),
+        pa.field("last_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+"""A batch that holds the page: why, how many answers are wanted, and who has answered or skipped since when."""
+
 ANSWERED_PAGES = pa.schema(
     [
         pa.field("page_id", pa.string(), nullable=False),
@@ -96,12 +112,19 @@ ANSWERED_PAGES = pa.schema(
         pa.field("taken_in", STRINGS, nullable=False),
         pa.field("n_versions", pa.int64(), nullable=False),
         pa.field("n_invalid", pa.int64(), nullable=False),
-        pa.field("votes", pa.list_(pa.int64()), nullable=False),
-        pa.field("n_votes", pa.int64(), nullable=False),
+        pa.field("answers", pa.list_(ANSWER), nullable=False),
+        pa.field("checks", pa.list_(ANSWER), nullable=False),
+        pa.field("known_values", STRINGS),
+        pa.field("asked", pa.list_(ASKED), nullable=False),
+        pa.field("reason", pa.string()),
+        pa.field("inclusion_probability", pa.float64()),
+        pa.field("cycle", pa.string()),
     ]
 )
 """A page that was sent or answered: cycles of its batches and of its answers' ledger partitions, valid versions of its
-answers, answers that the taxonomy does not allow, votes by label in the taxonomy's order, and how many voted."""
+answers, answers that the taxonomy does not allow; its answers that hold, by annotator: those that are votes, and those
+that were given to a control page, with what is known of it; the batches that hold it; and the batch row that says how
+it came to be labelled."""
 
 PULLED_PAGES = pa.schema(
     [

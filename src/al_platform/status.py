@@ -1,6 +1,7 @@
 """Where every family stands: read from the reports that stages committed, as a table or as JSON."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from al_platform.catalog.formats import format_named
 from al_platform.catalog.outputs import read_output
 from al_platform.config import FamilyConfigLoader
 from al_platform.domain.cycles import MONTHS_PER_QUARTER, months_between, shift_cycle
+from al_platform.domain.rounds import progress_of
 from al_platform.growth import Growth, growth_of, texts
 from al_platform.stages import STAGE, STAGES, Stage
 from al_platform.storage.commit_log import StageKey, committed_cycles, head
@@ -64,6 +66,9 @@ def _family_status(loader: FamilyConfigLoader, family: str, cycle: str | None) -
         "pending": month["annotation_ingest"].get("pending"),
         "agreement": month["annotation_ingest"].get("agreement"),
         "simulated": month["annotation_ingest"].get("simulated"),
+        "rounds": _rounds(loader, family, month["annotation_ingest"].get("rounds")),
+        "annotators": month["annotation_ingest"].get("annotators"),
+        "relabelled": month["annotation_ingest"].get("relabelled"),
         "splits": month["preparation"].get("splits"),
         "evaluated": evaluated,
         "metrics": evaluation.get("metrics"),
@@ -73,6 +78,26 @@ def _family_status(loader: FamilyConfigLoader, family: str, cycle: str | None) -
         "promoted_in": _newest(cycles["promotion"], shown),
         "champion": champions[-1].model_digest if champions else None,
         "growth": asdict(growth_of(loader, family, shown)) if shown else None,
+    }
+
+
+def _rounds(loader: FamilyConfigLoader, family: str, counted: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return every round with where it stands now."""
+    if counted is None:
+        return None
+    options, now = loader["parameters"][family]["annotation"], datetime.now(UTC)
+    progress = {
+        cycle: progress_of(cycle, found, options["due_days"], options["close_days"], now)
+        for cycle, found in counted.items()
+    }
+    return {
+        cycle: {
+            **counted[cycle],
+            "state": found.state,
+            "due": found.due.isoformat(),
+            "finish": found.finish.isoformat() if found.finish else None,
+        }
+        for cycle, found in progress.items()
     }
 
 
@@ -119,7 +144,10 @@ def _rows(family: dict[str, Any]) -> list[tuple[str, str]]:
         ("candidates", _number(family["candidates"])),
         ("batch to annotate", "\n".join([_number(batch["total"] if batch else None), *reasons])),
         ("annotated", _number(family["annotated"]) + (f" ({family['pending']} open)" if family["pending"] else "")),
+        ("rounds", "\n".join(_round(cycle, found) for cycle, found in _unfinished(family["rounds"])) or "-"),
+        ("answers (right)", "\n".join(_annotator(*each) for each in (family["annotators"] or {}).items()) or "-"),
         ("agreement (alpha)", "-" if agreement is None else f"{agreement:.2f}"),
+        ("labels in doubt", _relabelled(family["relabelled"])),
         ("labelled pages by set", "\n".join(f"{splits[name]} {name}" for name in SETS) if splits else "-"),
         ("evaluated in", family["evaluated"] or "-"),
         ("challenger's macro-F1", _metric(family["metrics"])),
@@ -127,6 +155,28 @@ def _rows(family: dict[str, Any]) -> list[tuple[str, str]]:
         ("champion", (family["champion"] or "none")[:12]),
         ("this cycle took", "\n".join(texts(Growth(**family["growth"]))[::3]) if family["growth"] else "-"),
     ]
+
+
+def _unfinished(rounds: dict[str, Any] | None) -> list[tuple[str, dict[str, Any]]]:
+    """Return the rounds that are not closed, and the newest."""
+    newest = max(rounds, default=None) if rounds else None
+    return [each for each in (rounds or {}).items() if each[1]["state"] != "closed" or each[0] == newest]
+
+
+def _round(cycle: str, found: dict[str, Any]) -> str:
+    end = f", done about {found['finish'][:10]}" if found["finish"] else ""
+    due = f", due {found['due'][:10]}{end}" if found["state"] != "closed" else ""
+    return f"{cycle}: {found['complete']} of {found['pages']} pages, {found['state']}{due}"
+
+
+def _annotator(name: str, found: dict[str, Any]) -> str:
+    told = [f"{found['quality']:.0%}"] if found["quality"] is not None else []
+    told += [f"{found['checks_right']}/{found['checks']} known"] if found["checks"] else []
+    return f"{name}: {found['answers']}" + (f" ({', '.join(told)})" if told else "")
+
+
+def _relabelled(found: dict[str, int] | None) -> str:
+    return f"{found['asked']} asked, {found['fixed']} fixed" if found and found["asked"] else "-"
 
 
 def _number(value: int | None) -> str:

@@ -36,7 +36,7 @@ LABELS = st.text(
 
 
 def control(config: str) -> ElementTree.Element:
-    return next(each for each in ElementTree.fromstring(config) if each.tag in ("Choices", "Taxonomy"))
+    return next(each for each in ElementTree.fromstring(config).iter() if each.tag in ("Choices", "Taxonomy"))
 
 
 # --- the labelling configuration
@@ -80,7 +80,7 @@ def test_a_label_that_cannot_be_shown_is_named(label: str, separator: str | None
 
 
 def test_pages_are_shown_by_tags_that_show_text_only(topics: Taxonomy) -> None:
-    shown = {each.get("value"): each.tag for each in ElementTree.fromstring(labelling_config(topics, None))}
+    shown = {each.get("value"): each.tag for each in ElementTree.fromstring(labelling_config(topics, None)).iter()}
     assert shown["$title"] == "Header"
     assert shown["$text"] == "Text"
     assert shown["$link"] == "HyperText"
@@ -205,8 +205,9 @@ def exported(*answers: int, second: int = 1) -> dict[str, Any]:
     return {"id": 1, "updated_at": time, "data": {"text": "long"}, "meta": meta, "annotations": given_answers}
 
 
-def held(shown: Shown) -> list[tuple[int, bool]]:
-    return [(each["id"], each.get("deleted", False)) for each in answers_that_hold(shown.tasks[1])]
+def held(record: ShownTasks, shown: Shown) -> list[tuple[int, bool]]:
+    [task] = record.tasks(shown, [1])
+    return [(each["id"], each.get("deleted", False)) for each in answers_that_hold(task)]
 
 
 def test_an_answer_that_is_there_no_more_was_deleted_and_stays_so(store: LocalStore) -> None:
@@ -214,8 +215,19 @@ def test_an_answer_that_is_there_no_more_was_deleted_and_stays_so(store: LocalSt
     after = shown.add([exported(7, 8)], shown.read())
     for second in (2, 3):
         after = shown.add([exported(8, second=second)], after)
-        assert held(after) == [(8, False), (7, True)]
+        assert held(shown, after) == [(8, False), (7, True)]
     assert shown.read() == after
+
+
+def test_many_tasks_are_recorded_some_at_a_time_and_the_newest_line_of_each_counts(store: LocalStore) -> None:
+    shown = ShownTasks(store, "shown")
+    many = [exported(7) | {"id": number} for number in range(2500)]
+    after = shown.add(many, shown.read())
+    assert len(store.list("shown")) == 3
+    after = shown.add([exported(7, 8, second=2) | {"id": 2400}], after)
+    assert sorted(task["id"] for task in shown.tasks(after)) == list(range(2500))
+    [newest] = shown.tasks(after, [2400])
+    assert len(newest["annotations"]) == 2
 
 
 def test_what_is_shown_again_is_not_recorded_again(store: LocalStore) -> None:
@@ -230,7 +242,7 @@ def test_a_pull_that_began_earlier_and_ends_later_sees_the_deletion_of_what_the_
     shown = ShownTasks(store, "shown")
     before = shown.read()
     shown.add([exported(7)], before)
-    assert held(shown.add([exported(second=2)], before)) == [(7, True)]
+    assert held(shown, shown.add([exported(second=2)], before)) == [(7, True)]
 
 
 @pytest.mark.parametrize("second", [1, 2])
@@ -238,7 +250,7 @@ def test_a_slow_pull_takes_no_answer_for_deleted_that_came_after_it_looked(store
     shown = ShownTasks(store, "shown")
     before = shown.read()
     shown.add([exported(7, second=second)], before)
-    assert held(shown.add([exported(second=1)], before)) == [(7, False)]
+    assert held(shown, shown.add([exported(second=1)], before)) == [(7, False)]
 
 
 # --- asking
@@ -339,13 +351,13 @@ def test_an_address_that_cannot_be_used_is_named(url: str, message: str, monkeyp
 
 
 def test_without_credentials_it_says_where_to_write_them(store: LocalStore, topics: Taxonomy) -> None:
-    connection = PlatformConnection(store, "topics/platform", "topics", lambda _: {}, {"url": "http://x", "token": ""})
+    connection = PlatformConnection(store, "topics/platform", "topics", lambda *_: {}, {"url": "http://x", "token": ""})
     with pytest.raises(ConfigError, match=r"token are not known.*AL_LABEL_STUDIO_TOKEN.*conf/local/credentials\.yml"):
         connection.open(topics, AnnotationOptions(backend="label_studio"))
 
 
 def test_credentials_are_in_no_representation(store: LocalStore) -> None:
-    connection = PlatformConnection(store, "p", "topics", lambda _: {}, {"url": "http://x", "token": "hidden"})
+    connection = PlatformConnection(store, "p", "topics", lambda *_: {}, {"url": "http://x", "token": "hidden"})
     assert "hidden" not in repr(connection) + repr(Access("http://x", "hidden"))
 
 

@@ -45,7 +45,7 @@ class Truth(dict[str, list[str]]):
 class Files:
     """A platform whose tasks and answers are files of the store."""
 
-    columns = COLUMNS
+    columns = COLUMNS | {"answers_wanted"}
 
     def __init__(self, name: str):
         self.name = name
@@ -54,7 +54,7 @@ class Files:
         return text
 
     def connect(self, store: Store) -> AnnotationPlatform:
-        connection = PlatformConnection(store=store, prefix=PREFIX, family="topics", truth=lambda column: Truth())
+        connection = PlatformConnection(store=store, prefix=PREFIX, family="topics", truth=lambda *_: Truth())
         return connection.open(TOPICS, AnnotationOptions(backend=self.name))
 
     def sent(self, store: LocalStore) -> list[dict[str, Any]]:

@@ -2,10 +2,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from annotation_tasks import PREFIX, make_batch
 from pydantic import ValidationError
 
+from al_platform.annotation import AnnotationOptions
 from al_platform.annotation.simulated import SimulatedAnnotators, SimulatedPlatform
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.storage.store import LocalStore
@@ -21,11 +23,12 @@ def answers(
     options: SimulatedAnnotators,
     pages: Sequence[str] = PAGES,
     batch_id: str = "topics-2026-10",
+    answers_per_page: int = 3,
 ) -> list[dict[str, Any]]:
     def known(page_ids: Sequence[str]) -> Mapping[str, Sequence[str]]:
         return {page_id: truth[page_id] for page_id in page_ids if page_id in truth}
 
-    platform = SimulatedPlatform(store, PREFIX, taxonomy, "topics", known, options)
+    platform = SimulatedPlatform(store, PREFIX, taxonomy, "topics", known, options, answers_per_page)
     platform.submit(make_batch(pages, batch_id=batch_id))
     rows: list[dict[str, Any]] = platform.pull().annotations.to_pylist()
     return rows
@@ -43,8 +46,8 @@ def test_annotators_without_faults_give_the_true_answer(store: LocalStore, topic
 
 
 def test_as_many_different_people_answer_a_page_as_asked(store: LocalStore, topics: Taxonomy) -> None:
-    options = SimulatedAnnotators(annotators=4, answers_per_page=2, skip_rate=0)
-    rows = answers(store, topics, all_about("tech"), options, PAGES[:20])
+    options = SimulatedAnnotators(annotators=4, skip_rate=0)
+    rows = answers(store, topics, all_about("tech"), options, PAGES[:20], answers_per_page=2)
     people = {page: {row["annotator"] for row in rows if row["page_id"] == page} for page in PAGES[:20]}
     assert {len(each) for each in people.values()} == {2}
 
@@ -59,8 +62,8 @@ def test_an_answer_does_not_depend_on_the_rest_of_the_batch(
 
 
 def test_the_worst_annotator_errs_as_often_as_asked(store: LocalStore, topics: Taxonomy) -> None:
-    options = SimulatedAnnotators(annotators=2, answers_per_page=2, error_rates=(0.0, 0.3), skip_rate=0)
-    rows = answers(store, topics, all_about("tech"), options)
+    options = SimulatedAnnotators(annotators=2, error_rates=(0.0, 0.3), skip_rate=0)
+    rows = answers(store, topics, all_about("tech"), options, answers_per_page=2)
     wrong = [row["annotator"] for row in rows if row["values"] != ["tech"]]
     assert set(wrong) == {"simulated-2"}
     assert 60 <= len(wrong) <= 120
@@ -120,11 +123,29 @@ def test_a_page_whose_truth_is_outside_the_taxonomy_stays_unanswered(store: Loca
 
 
 def test_more_answers_than_annotators_are_refused() -> None:
-    with pytest.raises(ValidationError, match="there are 2 annotators"):
-        SimulatedAnnotators(annotators=2, answers_per_page=3)
+    with pytest.raises(ValidationError, match="there are 2 simulated annotators"):
+        AnnotationOptions(simulated=SimulatedAnnotators(annotators=2), answers_per_page=3)
 
 
 @pytest.mark.parametrize("rates", [(0.2, 0.1), (-0.1, 0.1), (0.5, 1.1)])
 def test_error_rates_that_do_not_rise_within_0_to_1_are_refused(rates: tuple[float, float]) -> None:
     with pytest.raises(ValidationError, match="error_rates"):
         SimulatedAnnotators(error_rates=rates)
+
+
+def test_a_page_that_is_asked_about_again_is_answered_by_others(store: LocalStore, topics: Taxonomy) -> None:
+    options = SimulatedAnnotators(annotators=6, skip_rate=0)
+    first = answers(store, topics, all_about("tech"), options, PAGES[:20])
+    both = answers(store, topics, all_about("tech"), options, PAGES[:20], batch_id="topics-2026-11")
+    people = {page: [row["annotator"] for row in both if row["page_id"] == page] for page in PAGES[:20]}
+    assert all(len(set(each)) == len(each) == 6 for each in people.values())
+    assert [row for row in both if row["batch_id"] == "topics-2026-10"] == first
+
+
+def test_as_many_answer_as_the_batch_wants_of_a_page(store: LocalStore, topics: Taxonomy) -> None:
+    batch = make_batch(["a", "b"])
+    place = batch.column_names.index("answers_wanted")
+    batch = batch.set_column(place, batch.schema.field(place), pa.array([1, None], pa.int64()))
+    platform = SimulatedPlatform(store, PREFIX, topics, "topics", lambda _: {"a": ["tech"], "b": ["tech"]}, PERFECT, 3)
+    platform.submit(batch)
+    assert sorted(platform.pull().annotations["page_id"].to_pylist()) == ["a", "b", "b", "b"]

@@ -7,14 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from al_platform.domain.annotations import Votes, adjudicate, fold, new_versions, valid_answers
+from al_platform.domain.adjudication import AdjudicationOptions, adjudicate
+from al_platform.domain.annotations import fold, new_versions, valid_answers
 from al_platform.domain.errors import SchemaError, TaxonomyError
 from al_platform.domain.taxonomy import Taxonomy
+from al_platform.domain.votes import Answers
 from al_platform.schemas import ANNOTATIONS, BATCH, LABELS, QUARANTINE
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 COLOURS = Taxonomy(task="single", labels=("red", "green", "blue"))
 RISKS = Taxonomy(task="multi", labels=("adult", "violence", "drugs"))
+MAJORITY = AdjudicationOptions(method="majority")
 BATCHES = BATCH.append(pa.field("cycle", pa.string(), nullable=False))
 
 
@@ -47,7 +50,11 @@ def batches(*rows):
 
 
 def labels(table, taxonomy=COLOURS, drawn_pages=(), cycle="2026-03"):
-    return {row["page_id"]: row for row in adjudicate(table, batches(*drawn_pages), taxonomy, cycle).to_pylist()}
+    return {row["page_id"]: row for row in concluded(table, batches(*drawn_pages), taxonomy, cycle).to_pylist()}
+
+
+def concluded(table, sent, taxonomy=COLOURS, cycle="2026-03"):
+    return adjudicate(table, sent, taxonomy, cycle, MAJORITY)
 
 
 def concat(parts):
@@ -236,16 +243,14 @@ def test_the_answer_with_most_votes_is_the_label():
     assert (row["n_annotations"], row["source"]) == (3, "annotated")
 
 
-def test_a_tie_gives_no_label_and_is_listed_as_unresolved():
+def test_a_tie_gives_no_label():
     table = ledger(answer("p", "a", "red"), answer("p", "b", "blue"), answer("q", "a", "red"))
     assert list(labels(table)) == ["q"]
-    assert Votes.of(table, COLOURS).unresolved(COLOURS).to_pylist() == [{"page_id": "p", "n_annotations": 2}]
 
 
 def test_a_third_vote_resolves_a_tie():
     table = ledger(answer("p", "a", "red"), answer("p", "b", "blue"), answer("p", "c", "red"))
     assert labels(table)["p"]["values"] == ["red"]
-    assert Votes.of(table, COLOURS).unresolved(COLOURS).num_rows == 0
 
 
 def test_agreement_of_one_annotator_is_unknown():
@@ -274,7 +279,7 @@ def test_a_multi_label_page_without_any_class_is_an_answer():
 def test_a_tie_in_one_class_leaves_a_multi_label_page_unresolved():
     table = ledger(answer("p", "a", "adult"), answer("p", "b", "adult", "drugs"))
     assert labels(table, RISKS) == {}
-    assert Votes.of(table, RISKS).unresolved(RISKS).column("page_id").to_pylist() == ["p"]
+    assert labels(table, RISKS) == {}
 
 
 def test_a_label_says_how_its_page_was_drawn():
@@ -307,7 +312,7 @@ def test_batches_of_later_cycles_are_ignored():
 
 def test_labels_fit_their_schema_with_and_without_rows():
     for table in (ledger(), ledger(answer("p", "a", "red"))):
-        assert adjudicate(table, batches(), COLOURS, "2026-03").schema.equals(LABELS)
+        assert concluded(table, batches()).schema.equals(LABELS)
 
 
 def test_an_answer_outside_the_taxonomy_stops_adjudication():
@@ -328,6 +333,12 @@ def test_an_answer_that_was_corrected_is_not_set_aside():
     assert valid_answers(table, COLOURS)[1].num_rows == 0
 
 
+def test_an_older_answer_that_a_mistake_uncovers_is_looked_at_too():
+    table = ledger(answer("p", "a", "rde", identifier="1"), answer("p", "a", "grren", identifier="2", at=3))
+    valid, quarantined = valid_answers(table, COLOURS)
+    assert (valid.num_rows, quarantined.num_rows) == (0, 2)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("pqr"), st.sampled_from("abc"), st.sampled_from(COLOURS.labels)), max_size=12),
@@ -339,10 +350,9 @@ def test_the_order_of_answers_and_batches_does_not_matter(votes, random):
     shuffled, sent_shuffled = rows.copy(), sent.copy()
     random.shuffle(shuffled)
     random.shuffle(sent_shuffled)
-    expected = adjudicate(ledger(*rows), batches(*sent), COLOURS, "2026-03")
-    assert adjudicate(ledger(*shuffled), batches(*sent_shuffled), COLOURS, "2026-03").equals(expected)
-    pages = {row["page_id"] for row in rows}
-    assert expected.num_rows + Votes.of(ledger(*rows), COLOURS).unresolved(COLOURS).num_rows == len(pages)
+    for options in (MAJORITY, AdjudicationOptions(min_answers=0)):
+        expected = adjudicate(ledger(*rows), batches(*sent), COLOURS, "2026-03", options)
+        assert adjudicate(ledger(*shuffled), batches(*sent_shuffled), COLOURS, "2026-03", options).equals(expected)
 
 
 # agreement
@@ -386,7 +396,7 @@ def test_multi_label_agreement_is_the_mean_of_binary_alphas():
 
 
 def agreement(table, taxonomy):
-    return Votes.of(table, taxonomy).agreement(taxonomy)
+    return Answers.of_ledger(table, taxonomy).votes().agreement(taxonomy)
 
 
 def alpha_by_pairs(coders):

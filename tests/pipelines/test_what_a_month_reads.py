@@ -10,10 +10,13 @@ import pytest
 from kedro.framework.hooks import hook_impl
 
 from al_platform.catalog import stored_table
-from al_platform.domain.annotations import SENT, Votes, adjudicate, valid_answers
+from al_platform.domain.adjudication import SENT, AdjudicationOptions, adjudicate, split_controls
+from al_platform.domain.annotations import valid_answers
+from al_platform.domain.answered import of_these_rules
 from al_platform.domain.cycles import shift_cycle
 from al_platform.domain.errors import StoreError
 from al_platform.domain.taxonomy import Taxonomy
+from al_platform.domain.votes import Answers
 from al_platform.pipelines.preparation.nodes import clean_pages, merge_labels
 from al_platform.pipelines.preparation.options import PreparationOptions
 from al_platform.schemas import DATASET, DROPPED
@@ -27,7 +30,7 @@ class Watch:
     """Writes down, by stage, every file that is fetched from the store, and every column that is read of it."""
 
     def __init__(self, monkeypatch):
-        self.fetched, self.columns = defaultdict(set), defaultdict(set)
+        self.fetched, self.columns, self.texts = defaultdict(set), defaultdict(set), defaultdict(set)
         self._stage = "none"
         local, read = LocalStore.local, stored_table._read
 
@@ -37,6 +40,8 @@ class Watch:
 
         def watched_read(file, path, columns, page_ids):
             self.columns[self._stage, path].update(columns)
+            if "text" in columns:
+                self.texts[self._stage].update(["every page"] if page_ids is None else page_ids.to_pylist())
             return read(file, path, columns, page_ids)
 
         monkeypatch.setattr(LocalStore, "local", watched_local)
@@ -74,15 +79,25 @@ def test_preparation_keeps_the_pages_of_earlier_months_and_says_how_many(months)
     first, third = (project.load("topics.preparation_report", cycle) for cycle in (CYCLE, THIRD))
     assert (first["pages_kept"], third["all_read_because"]) == (0, None)
     assert "no data set of an earlier cycle" in first["all_read_because"]
-    assert third["pages_read"] <= 40 < 200 < third["pages_kept"]
+    assert third["pages_read"] <= 42 < 200 < third["pages_kept"]
 
 
-def test_ingest_opens_this_months_batch_alone_and_none_of_its_texts(months):
-    _, watch = months
+def asked_again(project, cycle):
+    """Return the pages of a batch that are asked about again, and the earlier batches that hold them."""
+    batch = project.load("topics.batch", cycle)
+    again = batch.filter(pc.is_in(batch["reason"], value_set=pa.array(["control", "relabel", "second_opinion"])))
+    before = project.load("topics.batches_before", cycle)
+    cycles = before.read(["page_id", "cycle"], again["page_id"])["cycle"].to_pylist()
+    return set(again["page_id"].to_pylist()), {f"topics/{each}/selection/sealed/batch.parquet" for each in cycles}
+
+
+def test_ingest_opens_this_months_batch_and_those_of_pages_asked_about_again_and_none_of_their_texts(months):
+    project, watch = months
     columns = {path: read for (stage, path), read in watch.columns.items() if stage == "annotation_ingest"}
-    assert list(columns) == [f"topics/{THIRD}/selection/sealed/batch.parquet"]
+    batches = {path for path in columns if path.endswith("/batch.parquet")}
+    _, earlier = asked_again(project, THIRD)
+    assert batches == {f"topics/{THIRD}/selection/sealed/batch.parquet", *earlier}
     assert not set.union(*columns.values()) & {"text", "title", "url"}
-    assert watch.brought("annotation_ingest") == set(columns)
 
 
 def test_ingest_keeps_the_pages_of_earlier_months_and_says_how_many(months):
@@ -90,7 +105,8 @@ def test_ingest_keeps_the_pages_of_earlier_months_and_says_how_many(months):
     first, third = (project.load("topics.annotation_ingest_report", cycle) for cycle in (CYCLE, THIRD))
     assert (first["pages_kept"], third["all_read_because"]) == (0, None)
     assert "no earlier cycle" in first["all_read_because"]
-    assert third["pages_kept"] == project.load("topics.answered_pages", SECOND).num_rows
+    known, again = project.load("topics.answered_pages", SECOND), asked_again(project, THIRD)[0]
+    assert third["pages_kept"] == known.num_rows - len({*known["page_id"].to_pylist()} & again)
 
 
 def test_labels_that_built_on_others_equal_those_of_the_whole_ledger(months):
@@ -99,17 +115,19 @@ def test_labels_that_built_on_others_equal_those_of_the_whole_ledger(months):
     taxonomy = Taxonomy.model_validate(project.loader["parameters"]["topics"]["taxonomy"])
     ledger, _ = valid_answers(pa.concat_tables(partitions), taxonomy)
     sent = project.load("topics.batches", THIRD).read(SENT.names)
+    votes = Answers.of_ledger(split_controls(ledger, sent)[0], taxonomy).votes()
     labels = project.load("topics.labels", THIRD)
     report = project.load("topics.annotation_ingest_report", THIRD)
-    assert labels.to_pylist() == adjudicate(ledger, sent, taxonomy, THIRD).to_pylist()
-    assert report["agreement"] == pytest.approx(Votes.of(ledger, taxonomy).agreement(taxonomy), abs=1e-12)
+    assert labels.to_pylist() == adjudicate(ledger, sent, taxonomy, THIRD, AdjudicationOptions()).to_pylist()
+    assert report["agreement"] == pytest.approx(votes.agreement(taxonomy), abs=1e-12)
     assert report["answers_in_ledger"] == ledger.num_rows
 
 
-def test_selection_reads_the_ids_of_known_pages_alone(months):
-    _, watch = months
-    read = [columns for (stage, _), columns in watch.columns.items() if stage == "selection"]
-    assert read == [{"page_id"}] * 3
+def test_selection_reads_texts_of_no_known_page_but_those_that_it_asks_about_again(months):
+    project, watch = months
+    again, _ = asked_again(project, THIRD)
+    assert again
+    assert watch.texts["selection"] == again
 
 
 def test_a_month_that_built_on_others_equals_one_made_anew(months):
@@ -167,7 +185,8 @@ def test_a_corrected_answer_opens_the_batch_that_it_answers_and_no_imported_file
     assert {CYCLE, fourth} <= opened
     assert "imported" not in opened
     read = {path.split("/")[1] for stage, path in watch.columns if stage == "annotation_ingest"}
-    assert read == {CYCLE, fourth}
+    again = {path.split("/")[1] for path in asked_again(project, fourth)[1]}
+    assert read == {CYCLE, fourth, *again}
 
 
 def corrected(line, label):
@@ -184,3 +203,63 @@ def copy_of(months, path):
     project, _ = months
     shutil.copytree(project.path, path / "copy")
     return Project(path / "copy")
+
+
+# what is asked about again
+
+
+def test_a_later_month_asks_again_within_its_budget(months):
+    project, _ = months
+    first, third = (project.load("topics.batch", cycle) for cycle in (CYCLE, THIRD))
+    assert first.num_rows == third.num_rows == 40
+    assert not {"control", "relabel", "second_opinion"} & {*first["reason"].to_pylist()}
+    again = third.filter(pc.is_in(third["reason"], value_set=pa.array(["control", "relabel", "second_opinion"])))
+    assert 4 <= again.num_rows <= 6
+    assert again["inclusion_probability"].null_count == again.num_rows
+    assert all(again["text"].to_pylist())
+
+
+def test_control_pages_check_annotators_and_nothing_else(months):
+    project, _ = months
+    controls = set()
+    for cycle in (SECOND, THIRD):
+        batch = project.load("topics.batch", cycle)
+        controls |= {row["page_id"] for row in batch.to_pylist() if row["reason"] == "control"}
+    dataset, labels = project.load("topics.dataset", THIRD), project.load("topics.labels", THIRD)
+    assert controls
+    assert not controls & {*labels["page_id"].to_pylist()}
+    rows = [row for row in dataset.to_pylist() if row["page_id"] in controls]
+    assert {row["set"] for row in rows} == {"golden"}
+    figures = project.load("topics.annotation_ingest_report", THIRD)["annotators"].values()
+    # Every control page is answered or skipped by three.
+    answered = sum(each["checks"] for each in figures)
+    assert 2 * len(controls) <= answered <= 3 * len(controls)
+    assert sum(each["checks_right"] for each in figures) > answered / 2
+
+
+def test_the_careful_simulated_annotator_is_told_from_the_careless(months):
+    project, _ = months
+    figures = project.load("topics.annotation_ingest_report", THIRD)["annotators"]
+    quality = {name: each["quality"] for name, each in figures.items()}
+    assert quality["simulated-1"] > quality["simulated-5"]
+
+
+def test_every_round_of_answered_batches_is_complete(months):
+    project, _ = months
+    rounds = project.load("topics.annotation_ingest_report", THIRD)["rounds"]
+    assert list(rounds) == [CYCLE, SECOND, THIRD]
+    assert all(each["complete"] == each["pages"] for each in rounds.values())
+
+
+def test_labels_in_doubt_are_answered_and_counted(months):
+    project, _ = months
+    found = project.load("topics.annotation_ingest_report", THIRD)["relabelled"]
+    batches = [project.load("topics.batch", cycle) for cycle in (SECOND, THIRD)]
+    asked = sum(batch["reason"].to_pylist().count("relabel") for batch in batches)
+    assert found["asked"] == found["answered"] == asked
+    assert 0 <= found["fixed"] <= asked
+
+
+def test_what_an_earlier_version_knew_of_answers_asks_nothing_again():
+    older = pa.table({"page_id": ["a"], "votes": [[1, 0]]}).replace_schema_metadata({"al_platform.answered": "{}"})
+    assert of_these_rules(older).num_rows == 0

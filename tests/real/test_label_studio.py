@@ -407,6 +407,35 @@ def test_the_models_opinion_is_shown_where_asked_for_and_never_on_pages_that_mea
     assert shown == {**dict.fromkeys(reasons, 0), "margin": 1}
 
 
+def test_an_empty_answer_to_a_question_that_needs_one_is_counted_and_not_taken(
+    office: Office, store: LocalStore
+) -> None:
+    platform = connect(office, store)
+    platform.submit(make_batch(["a", "b"]))
+    office.answer("ann", office.task(store, "a"), [])
+    office.answer("ann", office.task(store, "b"), ["tech"])
+    pulled = platform.pull()
+    assert pulled.annotations["page_id"].to_pylist() == ["b"]
+    assert [(row["page_id"], row["reason"]) for row in pulled.quarantine.to_pylist()] == [("a", "invalid answer")]
+
+
+def test_pages_that_one_person_is_asked_about_lie_in_a_project_of_their_own(office: Office, store: LocalStore) -> None:
+    batch = make_batch(pages(4))
+    place = batch.column_names.index("answers_wanted")
+    batch = batch.set_column(place, batch.schema.field(place), pa.array([1, 3, 1, None], pa.int64()))
+    platform = connect(office, store)
+    assert platform.submit(batch).tasks == platform.submit(batch).tasks == 4
+    assert on_server(office, store) == each_once(4)
+    for page in pages(2):
+        office.answer("ann", office.task(store, page), ["tech"])
+    with office.api() as api:
+        projects = [api.get(f"/api/projects/{each}/").json() for each in office.projects(store)]
+    counts = {each["maximum_annotations"]: (each["task_number"], each["finished_task_number"]) for each in projects}
+    assert counts == {1: (2, 1), 3: (2, 0)}
+    assert platform.pull().annotations.num_rows == 2
+    assert platform.reconcile() == {BATCH: Counts(pushed=4, labelled=2, skipped=0, pending=2, removed=0)}
+
+
 # --- who asks
 
 

@@ -7,12 +7,12 @@ Below the prefix:
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from al_platform.annotation.answers import Sent, read_answers
+from al_platform.annotation.answers import Row, Sent, read_answers
 from al_platform.annotation.platform import Pulled, Receipt, as_pulled, pages_of_one_batch
 from al_platform.domain.errors import StoreError
 from al_platform.domain.taxonomy import Taxonomy
@@ -51,15 +51,19 @@ class FileExchange:
 
         What was taken stays taken when its file is moved away.
         """
+        return as_pulled(self._read())
+
+    def _read(self) -> Iterator[tuple[list[Row], list[Row]]]:
+        """Yield what each file of the inbox holds."""
         sent, erased = self._sent(), ErasedPages.of(self._store)
-        annotations: list[dict[str, Any]] = []
-        quarantine: list[dict[str, Any]] = []
         for path in self._store.list(self._inbox):
             if path.endswith(_ENDINGS):
                 taken, refused = read_answers(self._store.read(path), path, sent, self._taxonomy)
-                annotations += taken
-                quarantine += [_without_erased(row, erased) for row in refused]
-        return as_pulled(annotations, quarantine)
+                yield taken, [_without_erased(row, erased) for row in refused]
+
+    def all_parts(self) -> list[str]:
+        """Return the paths of the parts of every batch."""
+        return self._store.list(self._outbox)
 
     def parts(self, batch_id: str) -> list[str]:
         """Return the paths of the parts of a batch, in the order they were written."""
@@ -95,7 +99,7 @@ class FileExchange:
     def _sent(self) -> Sent:
         return {
             (task["batch_id"], task["page_id"]): task["guideline_version"]
-            for path in self._store.list(self._outbox)
+            for path in self.all_parts()
             for task in self.tasks(path)
         }
 
@@ -115,7 +119,7 @@ def _lines(rows: Sequence[Mapping[str, Any]], guideline_version: str) -> bytes:
 
 
 def _line(row: Mapping[str, Any], guideline_version: str) -> bytes:
-    data = {name: row[name] for name in ("page_id", "batch_id", "rank")}
+    data = {name: row[name] for name in ("page_id", "batch_id", "rank", "answers_wanted")}
     shown = {name: row[name] or "" for name in ("url", "title", "text")}
     # ASCII only, so that no character of a page is taken for the end of a line.
     return json.dumps({"data": data | shown | {"guideline_version": guideline_version}}).encode() + b"\n"
@@ -124,7 +128,9 @@ def _line(row: Mapping[str, Any], guideline_version: str) -> bytes:
 def _task_data(line: bytes, place: str) -> dict[str, Any]:
     try:
         data: dict[str, Any] = json.loads(line)["data"]
-        return {name: data[name] for name in ("page_id", "batch_id", "guideline_version")}
+        told = {name: data[name] for name in ("page_id", "batch_id", "guideline_version")}
+        # Tasks that were sent by an older version do not say it.
+        return {**told, "answers_wanted": data.get("answers_wanted")}
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"{place} is no task as al-platform writes it ({type(error).__name__}: {error}). "

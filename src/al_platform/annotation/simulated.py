@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -34,7 +35,6 @@ class SimulatedAnnotators(BaseModel):
     Attributes:
         annotators: How many there are; they are called ``simulated-1`` and so on.
         error_rates: Of the best and of the worst of them; the others lie evenly between.
-        answers_per_page: How many of them answer each page.
         skip_rate: Share of pages that one of them skips.
         seed: Another seed is other people.
     """
@@ -42,18 +42,12 @@ class SimulatedAnnotators(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     annotators: int = Field(default=5, ge=1)
-    error_rates: tuple[float, float] = (0.03, 0.12)
-    answers_per_page: int = Field(default=3, ge=1)
+    error_rates: tuple[float, float] = (0.03, 0.2)
     skip_rate: float = Field(default=0.02, ge=0, le=1)
     seed: int = 0
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.answers_per_page > self.annotators:
-            raise ValueError(
-                f"answers_per_page is {self.answers_per_page}, but there are {self.annotators} annotators: "
-                f"lower it or add annotators"
-            )
         best, worst = self.error_rates
         if not 0 <= best <= worst <= 1:
             raise ValueError(f"error_rates should rise within 0 to 1, found {list(self.error_rates)}")
@@ -72,8 +66,9 @@ class SimulatedAnnotators(BaseModel):
 class SimulatedPlatform:
     """A file exchange whose annotators answer at once.
 
-    An answer depends on seed, family, page and annotator alone. After a crash between tasks and answers, submitting
-    again writes the answers.
+    An answer depends on seed, family, page and annotator alone. A page that is in a later batch again is answered by
+    others than before, as long as there are others. After a crash between tasks and answers, submitting again writes
+    the answers.
     """
 
     name = "simulated"
@@ -86,6 +81,7 @@ class SimulatedPlatform:
         family: str,
         truth: Truth,
         options: SimulatedAnnotators,
+        answers_per_page: int,
     ):
         self._store = store
         self._exchange = FileExchange(store, prefix, taxonomy)
@@ -93,6 +89,7 @@ class SimulatedPlatform:
         self._family = family
         self._truth = truth
         self._options = options
+        self._answers_per_page = answers_per_page
 
     def submit(self, batch: pa.Table) -> Receipt:
         """Write the tasks, and the answers to those that have none.
@@ -116,7 +113,8 @@ class SimulatedPlatform:
         tasks = self._exchange.tasks(part)
         truth = self._truth([task["page_id"] for task in tasks])
         known = [task for task in tasks if task["page_id"] in truth and self._is_answer(truth[task["page_id"]])]
-        lines = [self._line(task, truth[task["page_id"]]) for task in known]
+        asked = self._asked_before(part)
+        lines = [self._line(task, truth[task["page_id"]], asked[task["page_id"]]) for task in known]
         try:
             self._store.create(path, b"".join(lines))
         except FileExistsError:
@@ -126,15 +124,29 @@ class SimulatedPlatform:
     def _is_answer(self, truth: Sequence[str]) -> bool:
         return self._taxonomy.problem(truth) is None
 
-    def _line(self, task: Mapping[str, str], truth: Sequence[str]) -> bytes:
-        annotations = [self._annotation(task, truth, name) for name in self._on_duty(task["page_id"])]
+    def _asked_before(self, part: str) -> Counter[str]:
+        """Return how many answers to each page were wanted in the batches before that of a part, by their ids."""
+        wanted: Counter[str] = Counter()
+        for earlier in self._exchange.all_parts():
+            if earlier.rpartition("/")[2].partition(".")[0] < part.rpartition("/")[2].partition(".")[0]:
+                for task in self._exchange.tasks(earlier):
+                    wanted[task["page_id"]] += self._wanted(task)
+        return wanted
+
+    def _wanted(self, task: Mapping[str, Any]) -> int:
+        return int(task["answers_wanted"] or self._answers_per_page)
+
+    def _line(self, task: Mapping[str, Any], truth: Sequence[str], asked_before: int) -> bytes:
+        names = self._on_duty(task["page_id"], self._wanted(task), asked_before)
+        annotations = [self._annotation(task, truth, name) for name in names]
         data = {"page_id": task["page_id"], "batch_id": task["batch_id"]}
         return json.dumps({"data": data, "annotations": annotations}).encode() + b"\n"
 
-    def _on_duty(self, page_id: str) -> list[str]:
-        """Return the annotators who answer a page: the first of an order drawn for it."""
+    def _on_duty(self, page_id: str, wanted: int, asked_before: int) -> list[str]:
+        """Return the annotators who answer a page: the next ones of an order drawn for it, in turns."""
         drawn = sorted(self._options.names(), key=lambda name: self._chance("duty", page_id, name))
-        return sorted(drawn[: self._options.answers_per_page])
+        turns = (drawn[(asked_before + turn) % len(drawn)] for turn in range(min(wanted, len(drawn))))
+        return sorted(turns)
 
     def _annotation(self, task: Mapping[str, str], truth: Sequence[str], name: str) -> dict[str, Any]:
         page_id = task["page_id"]

@@ -7,7 +7,7 @@ import pyarrow as pa
 from al_platform.catalog.formats import format_named, schema_named
 from al_platform.catalog.outputs import StoreDataset, input_of, read_output
 from al_platform.catalog.stored_table import CYCLE, FilesDataset, StoredTable, verified
-from al_platform.storage.commit_log import Output, StageKey, committed_cycles, head, history
+from al_platform.storage.commit_log import Input, Output, StageKey, committed_cycles, head, history
 
 
 class _History(StoreDataset):
@@ -60,12 +60,17 @@ class NewestBefore(_History):
             history: Stage, name, format, schema, root, family and cycle.
         """
         super().__init__(**history)
-        self._or_own = or_own
+        self._or_own = self.reads_own = or_own
 
     def _load(self) -> Any:
         output = self._newest()
         self.source = input_of(output) if output else input_of()
         return self._read(output) if output else self.empty()
+
+    def current(self) -> Input | None:
+        """Return what would be read now."""
+        output = self._newest()
+        return input_of(output) if output else input_of()
 
     def _newest(self) -> Output | None:
         if self._or_own and (own := self._of(self.cycle)) is not None:
@@ -76,6 +81,10 @@ class NewestBefore(_History):
 
 class AllCycles(_History):
     """The tables of all cycles before this one, one after another, with a column ``cycle``, as a ``StoredTable``."""
+
+    def current(self) -> Input | None:
+        """Return what would be read now."""
+        return input_of(*self._committed().values())
 
     def _load(self) -> StoredTable:
         outputs = self._committed().values()

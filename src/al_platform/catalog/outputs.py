@@ -21,7 +21,13 @@ from al_platform.storage.store import Root, Store, open_store
 
 
 class StoreDataset(AbstractDataset[Any, Any]):
-    """A dataset that belongs to a stage of a family and cycle, and takes part in a run."""
+    """A dataset that belongs to a stage of a family and cycle, and takes part in a run.
+
+    Attributes:
+        reads_own: Whether it holds what its own stage has committed for this cycle: a later run builds on that.
+    """
+
+    reads_own = False
 
     def __init__(self, *, root: Root, family: str, cycle: str, metadata: dict[str, Any] | None = None):
         """Create the dataset.
@@ -45,6 +51,10 @@ class StoreDataset(AbstractDataset[Any, Any]):
     def bind(self, run: Run) -> None:
         """Take part in ``run``: what it staged is read, and what is saved is staged in it."""
         self.run = run
+
+    def current(self) -> Input | None:
+        """Return what would be read now, at little cost; None where that cannot be told."""
+        return None
 
     def _save(self, data: Any) -> None:
         raise DatasetError(f"{self.family} {type(self).__name__} is read only; see 'kedro al --help' to bring data in.")
@@ -98,6 +108,11 @@ class StageOutput(StoreDataset):
             raise self._not_ready()
         self.source = input_of(output)
         return read_output(self.store, output, self.format)
+
+    def current(self) -> Input | None:
+        """Return what would be read now."""
+        output = self._staged() or self._committed()
+        return input_of(output) if output else None
 
     def _exists(self) -> bool:
         return self._committed() is not None

@@ -1,6 +1,6 @@
 """The annotation platform as a catalog entry."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +8,12 @@ import pyarrow as pa
 
 from al_platform.annotation import PlatformConnection
 from al_platform.catalog.formats import format_named
+from al_platform.catalog.labels import imported_truth
 from al_platform.catalog.outputs import StoreDataset, input_of, read_output
 from al_platform.catalog.traffic import truth_of
 from al_platform.schemas import ANNOTATIONS, PULLED_PAGES, QUARANTINE
 from al_platform.storage.commit_log import Output, StageKey, committed_cycles, head
-from al_platform.storage.store import Root
+from al_platform.storage.store import Root, open_store
 
 
 class Platform(StoreDataset):
@@ -44,9 +45,17 @@ class Platform(StoreDataset):
             store=self.store,
             prefix=f"{self.family}/platform",
             family=self.family,
-            truth=lambda column: truth_of(self._traffic_root, self.cycle, self._traffic, column),
+            truth=self._truth,
             credentials=self._credentials,
         )
+
+    def _truth(self, column: str, page_ids: Collection[str]) -> dict[str, list[str]]:
+        traffic = open_store(self._traffic_root)
+        known = truth_of(traffic, self.cycle, self._traffic, column, page_ids)
+        if missing := {*page_ids} - known.keys():
+            # Pages that are asked about again may have come with a label, which is all that is known of them.
+            known |= imported_truth(self.store, self.family, missing)
+        return known
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,8 @@ class Partition:
 
 class LedgerPartition(StoreDataset):
     """This cycle's committed partition of the annotation ledger, as a ``Partition``."""
+
+    reads_own = True
 
     def __init__(self, *, stage: str, **where: Any):
         """Create the dataset.

@@ -135,6 +135,11 @@ class FilesDataset(StoreDataset):
         self._recorded_at = open_store(recorded_at)
         self._recorded_by = recorded_by
 
+    def current(self) -> Input | None:
+        """Return what would be read now: loading opens no file whose digest is recorded."""
+        self.load()
+        return self.source
+
     def _table(self, place: str, paths: Sequence[str], schema: pa.Schema) -> StoredTable:
         recorded = self._recorded() if paths else {}
         fresh = {file.path: file for file in stored_files(self.store, [path for path in paths if path not in recorded])}

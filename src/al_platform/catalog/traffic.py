@@ -1,11 +1,12 @@
 """Production traffic: the pages of a cycle, and the logs of production models of somebody else's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from al_platform.catalog.engines import DuckDBEngine, Engine, EngineOptions, open_engine
@@ -17,7 +18,7 @@ from al_platform.schemas import PAGES, conform
 from al_platform.sources import SourceOptions, open_source
 from al_platform.storage.commit_log import Input
 from al_platform.storage.erasures import ErasedPages
-from al_platform.storage.store import Root, Store, open_store
+from al_platform.storage.store import Store
 
 IMPORTED = "imported"
 SHARED_FAMILY = "all"
@@ -145,20 +146,37 @@ def predictions_folder(family: str, cycle: str) -> str:
     return f"{cycle}/predictions/{family}"
 
 
-def truth_of(traffic_root: Root, cycle: str, traffic: Mapping[str, Any], column: str) -> dict[str, list[str]]:
-    """Return the true answers by page id: what simulated annotators know.
+def truth_of(
+    store: Store, cycle: str, traffic: Mapping[str, Any], column: str, page_ids: Collection[str]
+) -> dict[str, list[str]]:
+    """Return the true answers about some pages, by page id: what simulated annotators know.
+
+    Pages that are not among those of the cycle are looked for in the cycles before it, the newest first.
 
     Raises:
-        SchemaError: The pages have no such column.
+        SchemaError: The pages of the cycle have no such column.
     """
-    store = open_store(traffic_root)
+    asked = pa.array(sorted(page_ids), pa.string())
     answers: dict[str, list[str]] = {}
-    for file in stored_pages(store, cycle, traffic):
-        table = read_parquet(store.local(file))
-        if column not in table.column_names:
-            raise SchemaError(
-                f"Simulated annotators look for the truth in column {column!r}, which the pages of {cycle} lack. "
-                f"Map it when importing (--map {column}=YOUR_COLUMN), or set annotation.backend to 'exchange'."
-            )
-        answers.update(zip(table.column("page_id").to_pylist(), table.column(column).to_pylist(), strict=True))
-    return {page_id: values for page_id, values in answers.items() if values is not None}
+    for month in [cycle, *_cycles_before(store, cycle)]:
+        if len(answers) == len(asked):
+            break
+        found: dict[str, list[str] | None] = {}
+        for file in stored_pages(store, month, traffic):
+            table = read_parquet(store.local(file))
+            if column in table.column_names:
+                rows = table.filter(pc.is_in(table["page_id"], value_set=asked))
+                found |= dict(zip(rows["page_id"].to_pylist(), rows[column].to_pylist(), strict=True))
+            elif month == cycle:
+                raise SchemaError(
+                    f"Simulated annotators look for the truth in column {column!r}, which the pages of {cycle} lack. "
+                    f"Map it when importing (--map {column}=YOUR_COLUMN), or set annotation.backend to 'exchange'."
+                )
+        answers |= {page: values for page, values in found.items() if values is not None and page not in answers}
+    return answers
+
+
+def _cycles_before(store: Store, cycle: str) -> list[str]:
+    """Return the cycles before this one whose pages are stored, the newest first."""
+    found = {path.split("/")[0] for path in store.list("") if path.split("/")[1:2] == ["pages"]}
+    return sorted((month for month in found if month < cycle), reverse=True)

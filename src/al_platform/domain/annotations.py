@@ -1,7 +1,6 @@
-"""From people's answers to labels: the ledger of answer versions, majority vote, agreement.
+"""The ledger of people's answers.
 
-An *annotation* is one person's answer, in versions; the *ledger* holds every version once. A *label* is what we
-conclude from the newest answers of all annotators of a page.
+An *annotation* is one person's answer, in versions; the *ledger* holds every version once.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,18 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from al_platform.domain.errors import TaxonomyError
 from al_platform.domain.taxonomy import Taxonomy
-from al_platform.schemas import ANNOTATIONS, BATCH, LABELS, QUARANTINE, conform
+from al_platform.schemas import ANNOTATIONS, QUARANTINE, conform
 
-SENT = pa.schema(
-    [
-        *(BATCH.field(name) for name in ("batch_id", "page_id", "rank", "reason", "inclusion_probability")),
-        pa.field("cycle", pa.string(), nullable=False),
-    ]
-)
-UNRESOLVED = pa.schema([LABELS.field("page_id"), LABELS.field("n_annotations")])
-MIN_ANSWERS_TO_COMPARE = 2
 Identity: TypeAlias = tuple[str, int, bool, bool, tuple[str, ...]]
 NEVER = np.iinfo(np.int64).min
 AFTER_ALL = np.iinfo(np.int64).max
@@ -95,13 +85,22 @@ def fold(ledger: pa.Table) -> pa.Table:
     Raises:
         SchemaError: The table does not fit the schema.
     """
-    ledger = conform(ledger, ANNOTATIONS, "the annotation ledger").combine_chunks()
-    newest = ledger.take(_newest_versions(ledger))
-    standing = newest.filter(pc.invert(newest["deleted"]))
+    standing = standing_answers(ledger)
     ranks = [_ranks(standing[name]) for name in ("page_id", "annotator", "annotation_id")]
     page, annotator, annotation = ranks
     order = np.lexsort((annotation, _times(standing), annotator, page))
     return standing.take(order[_ends_of_runs(page[order], annotator[order])])
+
+
+def standing_answers(ledger: pa.Table) -> pa.Table:
+    """Return the newest version of each annotation that was not deleted; one annotator may have several on a page.
+
+    Raises:
+        SchemaError: The table does not fit ``schemas.ANNOTATIONS``.
+    """
+    ledger = conform(ledger, ANNOTATIONS, "the annotation ledger").combine_chunks()
+    newest = ledger.take(_newest_versions(ledger))
+    return newest.filter(pc.invert(newest["deleted"])).combine_chunks()
 
 
 def valid_answers(ledger: pa.Table, taxonomy: Taxonomy) -> tuple[pa.Table, pa.Table]:
@@ -109,176 +108,30 @@ def valid_answers(ledger: pa.Table, taxonomy: Taxonomy) -> tuple[pa.Table, pa.Ta
 
     Only answers that hold now are looked at: a mistake that was corrected or deleted since is none.
     """
-    answers = _votes(fold(ledger))
-    problems = [(row, taxonomy.problem(row["values"])) for row in _outside(answers, taxonomy).to_pylist()]
-    invalid = pa.array([row["annotation_id"] for row, _ in problems], pa.string())
-    quarantined = [
-        {"page_id": row["page_id"], "reason": "invalid_answer", "detail": f"{row['annotator']}: {problem}"}
-        for row, problem in problems
-    ]
-    keep = pc.invert(pc.is_in(ledger["annotation_id"], value_set=invalid))
-    return ledger.filter(keep), pa.Table.from_pylist(quarantined, QUARANTINE)
+    quarantined: list[dict[str, str]] = []
+    # Without a mistake, an older answer of the same annotator holds, which may be one too.
+    while problems := _problems(ledger, taxonomy):
+        quarantined += problems.values()
+        keep = pc.invert(pc.is_in(ledger["annotation_id"], value_set=pa.array(list(problems), pa.string())))
+        ledger = ledger.filter(keep)
+    return ledger, pa.Table.from_pylist(quarantined, QUARANTINE)
 
 
-def adjudicate(ledger: pa.Table, batches: pa.Table, taxonomy: Taxonomy, cycle: str) -> pa.Table:
-    """Return the label of each page whose votes decide it, sorted by page; see ``schemas.LABELS``.
-
-    Single-label: the answer with most votes. Multi-label: each class that more than half of the annotators chose. An
-    exact tie (for any class) gives no label: with two annotators it is the common kind of disagreement, and to settle
-    it by label order or by date would teach the model a rule that nobody chose. :meth:`Votes.unresolved` lists those
-    pages for relabelling. Skipped answers are no votes.
-
-    ``confidence`` is the winner's share of the votes (multi-label: of its least certain class), ``agreement`` the share
-    of pairs of annotators who agree (Fleiss 1971, P_i; multi-label: mean over classes), null for one annotator.
-
-    ``reason``, ``inclusion_probability`` and ``cycle`` say how the page came to be labelled. They are copied from the
-    first batch in which it was annotated, a random draw before others of the same cycle, so that a page that is
-    relabelled, or drawn again, keeps what it was.
-
-    Args:
-        ledger: Answer versions of all partitions up to this cycle; see ``schemas.ANNOTATIONS``.
-        batches: Rows of every batch so far, see ``SENT``; later cycles are ignored.
-        taxonomy: The family's labels.
-        cycle: The cycle to give pages that are in no batch.
-
-    Raises:
-        SchemaError: A table does not fit its schema.
-        TaxonomyError: An answer is not valid; :func:`valid_answers` separates those.
-    """
-    ledger = conform(ledger, ANNOTATIONS, "the annotation ledger")
-    tally = Votes.of(ledger, taxonomy)
-    decided = ~tally.is_tied(taxonomy)
-    origins = _origins(ledger, batches, cycle)
-    unknown = {"reason": None, "inclusion_probability": None, "cycle": cycle}
-    columns = {
-        "page_id": [page for page, is_decided in zip(tally.page_ids, decided, strict=True) if is_decided],
-        "values": taxonomy.decode(tally.winners(taxonomy)[decided]),
-        "confidence": tally.confidence(taxonomy)[decided],
-        "n_annotations": tally.n_votes[decided],
-        "agreement": pa.array(tally.pair_agreement(taxonomy)[decided], pa.float64(), from_pandas=True),
-        "source": ["annotated"] * int(decided.sum()),
+def _problems(ledger: pa.Table, taxonomy: Taxonomy) -> dict[str, dict[str, str]]:
+    """Return the quarantine's row of each answer that holds and is not valid, by annotation."""
+    return {
+        row["annotation_id"]: {
+            "page_id": row["page_id"],
+            "reason": "invalid_answer",
+            "detail": f"{row['annotator']}: {taxonomy.problem(row['values'])}",
+        }
+        for row in taxonomy.outside(without_skipped(fold(ledger))).to_pylist()
     }
-    copied = [origins.get(page, unknown) for page in columns["page_id"]]
-    columns |= {name: [origin[name] for origin in copied] for name in unknown}
-    return pa.table(columns, schema=LABELS)
 
 
-class Votes(NamedTuple):
-    """Votes a page: P pages with at least one vote, C classes."""
-
-    page_ids: list[str]
-    votes: NDArray[np.int64]  # (P, C)
-    n_votes: NDArray[np.int64]  # (P,)
-
-    @classmethod
-    def of(cls, ledger: pa.Table, taxonomy: Taxonomy) -> "Votes":
-        """Return the votes that hold now, in the order of pages.
-
-        Raises:
-            SchemaError: The ledger does not fit ``schemas.ANNOTATIONS``.
-            TaxonomyError: An answer is not valid; :func:`valid_answers` separates those.
-        """
-        answers = _votes(fold(ledger))
-        for row in _outside(answers, taxonomy).to_pylist():
-            raise TaxonomyError(
-                f"Annotation {row['annotation_id']} of page {row['page_id']}: {taxonomy.problem(row['values'])} "
-                f"Correct it on the platform, or set it aside with valid_answers."
-            )
-        pages = answers["page_id"].combine_chunks().dictionary_encode()
-        page, page_ids = pages.indices.to_numpy().astype(np.int64), pages.dictionary.to_pylist()
-        votes = np.zeros((len(page_ids), len(taxonomy.labels)), dtype=np.int64)
-        np.add.at(votes, page, _encoded(answers["values"], taxonomy).astype(np.int64))
-        return cls(page_ids, votes, np.bincount(page, minlength=len(page_ids)))
-
-    def agreement(self, taxonomy: Taxonomy) -> float | None:
-        """Return Krippendorff's alpha: 1 is perfect, 0 what chance gives.
-
-        Nominal alpha for a single-label family; for a multi-label one the mean of each class's binary alpha, over the
-        classes that were chosen in some answers and not in others (Krippendorff 2011, "Computing Krippendorff's
-        Alpha-Reliability").
-
-        Returns:
-            None where alpha is undefined: no page has two votes, or all votes on such pages are the same.
-        """
-        if not taxonomy.is_multi:
-            return _alpha(self.votes)
-        binary = (_alpha(np.stack([yes, self.n_votes - yes], axis=1)) for yes in self.votes.T)
-        defined = [alpha for alpha in binary if alpha is not None]
-        return float(np.mean(defined)) if defined else None
-
-    def unresolved(self, taxonomy: Taxonomy) -> pa.Table:
-        """Return the pages whose votes are tied, ``page_id`` and ``n_annotations``."""
-        tied = self.is_tied(taxonomy)
-        pages = [page for page, is_tied in zip(self.page_ids, tied, strict=True) if is_tied]
-        return pa.table({"page_id": pages, "n_annotations": self.n_votes[tied]}, schema=UNRESOLVED)
-
-    def winners(self, taxonomy: Taxonomy) -> NDArray[np.bool_]:
-        wins = 2 * self.votes > self.n_votes[:, None] if taxonomy.is_multi else self.votes == _most(self.votes)
-        return np.asarray(wins, dtype=np.bool_)
-
-    def is_tied(self, taxonomy: Taxonomy) -> NDArray[np.bool_]:
-        if taxonomy.is_multi:
-            return np.asarray((2 * self.votes == self.n_votes[:, None]).any(axis=1), dtype=np.bool_)
-        return np.asarray(self.winners(taxonomy).sum(axis=1) > 1, dtype=np.bool_)
-
-    def confidence(self, taxonomy: Taxonomy) -> NDArray[np.float64]:
-        against = self.n_votes[:, None] - self.votes
-        winning = np.maximum(self.votes, against).min(axis=1) if taxonomy.is_multi else _most(self.votes)[:, 0]
-        return np.asarray(winning / self.n_votes, dtype=np.float64)
-
-    def pair_agreement(self, taxonomy: Taxonomy) -> NDArray[np.float64]:
-        """Return the share of agreeing pairs, NaN where there is no pair."""
-        agreeing = _ordered_pairs(self.votes)
-        if taxonomy.is_multi:
-            agreeing = agreeing + _ordered_pairs(self.n_votes[:, None] - self.votes)
-        together = agreeing.mean(axis=1) if taxonomy.is_multi else agreeing.sum(axis=1)
-        pairs = _ordered_pairs(self.n_votes)
-        return np.asarray(np.divide(together, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0))
-
-
-def _votes(folded: pa.Table) -> pa.Table:
-    return folded.filter(pc.invert(folded["skipped"])).combine_chunks()
-
-
-def _outside(answers: pa.Table, taxonomy: Taxonomy) -> pa.Table:
-    """Return the answers that the taxonomy does not allow."""
-    values = answers["values"].combine_chunks()
-    is_known = pc.is_in(values.flatten(), value_set=pa.array(taxonomy.labels, pa.string()))
-    unknown = pc.list_parent_indices(values).filter(pc.invert(is_known))
-    is_outside = np.zeros(answers.num_rows, dtype=bool)
-    is_outside[unknown.to_numpy()] = True
-    if not taxonomy.is_multi:
-        is_outside |= pc.list_value_length(values).to_numpy() != 1
-    return answers.filter(pa.array(is_outside))
-
-
-def _encoded(values: pa.ChunkedArray, taxonomy: Taxonomy) -> NDArray[np.bool_]:
-    """Return valid answers as an indicator matrix, one row an answer."""
-    lists = values.combine_chunks()
-    encoded = np.zeros((len(lists), len(taxonomy.labels)), dtype=bool)
-    label = pc.index_in(lists.flatten(), value_set=pa.array(taxonomy.labels, pa.string()))
-    encoded[pc.list_parent_indices(lists).to_numpy(), label.to_numpy()] = True
-    return encoded
-
-
-def _alpha(votes: NDArray[np.int64]) -> float | None:
-    """Return nominal alpha of votes (P, C): Krippendorff 2011, section D, in the coincidence matrix's diagonal."""
-    n_votes = votes.sum(axis=1)
-    paired = n_votes >= MIN_ANSWERS_TO_COMPARE
-    votes, n_votes = votes[paired], n_votes[paired]
-    total = int(n_votes.sum())
-    observed = float((_ordered_pairs(votes).sum(axis=1) / (n_votes - 1)).sum())
-    by_chance = int(_ordered_pairs(votes.sum(axis=0)).sum())
-    pairs = total * (total - 1)
-    return None if by_chance == pairs else ((total - 1) * observed - by_chance) / (pairs - by_chance)
-
-
-def _ordered_pairs(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.asarray(counts * (counts - 1))
-
-
-def _most(votes: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.asarray(votes.max(axis=1, keepdims=True))
+def without_skipped(answers: pa.Table) -> pa.Table:
+    """Return the answers that say something."""
+    return answers.filter(pc.invert(answers["skipped"])).combine_chunks()
 
 
 def _newest_versions(ledger: pa.Table) -> NDArray[np.int64]:
@@ -370,17 +223,3 @@ def _without_repeated_deletions(history: Iterable[Version], fresh: dict[Identity
     for deleted, run in groupby(history, key=attrgetter("deleted")):
         versions = list(run)
         yield from [min(versions, key=lambda version: version.identity in fresh)] if deleted else versions
-
-
-def _origins(ledger: pa.Table, batches: pa.Table, cycle: str) -> dict[str, dict[str, object]]:
-    """Return the batch row of each page that says how it came to be labelled."""
-    batches = conform(batches, SENT, "the batches").select(SENT.names)
-    annotated_in = set(zip(*(ledger.column(name).to_pylist() for name in ("page_id", "batch_id")), strict=True))
-    rows = batches.filter(pc.field("cycle") <= cycle).to_pylist()
-
-    def precedence(row: dict[str, object]) -> tuple[object, ...]:
-        answered = (row["page_id"], row["batch_id"]) in annotated_in
-        is_random = row["inclusion_probability"] is not None
-        return (not answered, row["cycle"], not is_random, row["batch_id"], row["rank"])
-
-    return {str(row["page_id"]): row for row in sorted(rows, key=precedence, reverse=True)}

@@ -1,25 +1,29 @@
 """What is known of the answers about each page, carried from cycle to cycle.
 
-A page's row and label depend on its answers and on the batches that hold it. Of a page that is in no new answer and in
-no new batch both are kept; of the others, answers and batch rows are read again from the files that hold them.
+A page's row depends on its answers and on the batches that hold it. Of a page that is in no new answer and in no new
+batch it is kept; of the others, answers and batch rows are read again from the files that hold them. Labels rest on how
+well each annotator answers, so on all pages at once: they are concluded anew from the rows, each cycle.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from itertools import groupby
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from al_platform.domain import annotations as votes
+from al_platform.domain import annotations as versions
+from al_platform.domain.adjudication import ORIGIN, SENT, Checks, known_values, origins_of, split_controls
 from al_platform.domain.carried import CarriedBasis
 from al_platform.domain.labelled import PagesInFiles
 from al_platform.domain.taxonomy import Taxonomy
-from al_platform.schemas import ANNOTATIONS, ANSWERED_PAGES, LABELS, PULLED_PAGES, conform
+from al_platform.domain.votes import Answers
+from al_platform.schemas import ANNOTATIONS, ANSWERED_PAGES, PULLED_PAGES, conform
 
-# Raise it when a page's row or label comes out otherwise than before: all are then made anew once.
-RULES = 1
+# Raise it when a page's row comes out otherwise than before: all are then made anew once.
+RULES = 2
+_GIVEN = ["page_id", "batch_id", "annotator", "updated_at"]
 _TAKEN = pa.schema([*ANNOTATIONS, pa.field("cycle", pa.string(), nullable=False)])
 
 
@@ -87,62 +91,75 @@ class Sources(NamedTuple):
     cycle: str
 
 
-class Earlier(NamedTuple):
-    """What the cycle before concluded: ``schemas.ANSWERED_PAGES`` and ``schemas.LABELS``."""
-
-    answered: pa.Table
-    labels: pa.Table
-
-
 class Changes(NamedTuple):
-    """What must be concluded anew, and what stays.
+    """What is known of every page that was sent or answered.
 
     Attributes:
-        ledger: Valid answer versions about the pages that changed; see ``schemas.ANNOTATIONS``.
-        invalid: Their answers that the taxonomy does not allow; see ``schemas.QUARANTINE``.
-        sent: The batch rows that hold them; see ``annotations.SENT``.
-        answered: Every page that was sent or answered, of earlier cycles and this one; see ``schemas.ANSWERED_PAGES``.
-        kept_labels: Labels of the pages that did not change.
+        answered: Of earlier cycles and this one; see ``schemas.ANSWERED_PAGES``.
         n_kept: Pages that did not change.
         why_anew: Why everything was read, if it was.
     """
 
-    ledger: pa.Table
-    invalid: pa.Table
-    sent: pa.Table
     answered: pa.Table
-    kept_labels: pa.Table
     n_kept: int
     why_anew: str | None
 
 
-def collect_changes(sources: Sources, earlier: Earlier, taxonomy: Taxonomy) -> Changes:
-    """Return what changed since the cycle before, read from as few files as hold it."""
+def collect_changes(sources: Sources, earlier: pa.Table, taxonomy: Taxonomy) -> Changes:
+    """Return what is known of every page; what changed since the cycle before is read from as few files as hold it.
+
+    Args:
+        sources: Ledger and batches.
+        earlier: What the cycle before knew; see ``schemas.ANSWERED_PAGES``.
+        taxonomy: The family's labels.
+    """
     basis = Basis(
         taxonomy=taxonomy,
         cycle=sources.cycle,
         partitions={_cycle(file): digest for file, digest in sources.before.digests.items()},
         batches=sources.batches.files,
     )
-    before = Basis.of(earlier.answered)
+    before = Basis.of(earlier)
     why_anew = basis.why_anew(before)
     if before is None or why_anew:
-        nothing = Earlier(ANSWERED_PAGES.empty_table(), LABELS.empty_table())
-        return _concluded(sources, nothing, None, None, basis)._replace(why_anew=why_anew)
-    return _concluded(sources, earlier, before, _changed_pages(sources, earlier, before), basis)
+        return _concluded(sources, ANSWERED_PAGES.empty_table(), None, None, basis)._replace(why_anew=why_anew)
+    return _concluded(sources, earlier, before, _changed_pages(sources, before), basis)
 
 
-def conclude_labels(changes: Changes, taxonomy: Taxonomy, cycle: str) -> pa.Table:
-    """Return every page's label, sorted by page; see ``annotations.adjudicate``."""
-    anew = votes.adjudicate(changes.ledger, changes.sent, taxonomy, cycle)
-    return pa.concat_tables([anew, changes.kept_labels]).sort_by("page_id")
+def of_these_rules(answered: pa.Table) -> pa.Table:
+    """Return what an earlier cycle knew, none of it where other rules made it: then it has other columns."""
+    basis = Basis.of(answered)
+    if basis is None or basis.rules != RULES:
+        return ANSWERED_PAGES.empty_table()
+    return conform(answered, ANSWERED_PAGES, "answered pages")
 
 
-def all_votes(answered: pa.Table, taxonomy: Taxonomy) -> votes.Votes:
-    """Return the votes of all pages that have any."""
-    voted = answered.filter(pc.field("n_votes") > 0).combine_chunks()
-    counts = voted["votes"].combine_chunks().flatten().to_numpy().reshape(-1, len(taxonomy.labels))
-    return votes.Votes(voted["page_id"].to_pylist(), counts, voted["n_votes"].to_numpy())
+def all_answers(answered: pa.Table, taxonomy: Taxonomy) -> Answers:
+    """Return the answers that are votes, of all pages."""
+    return Answers.of_column(answered, "answers", taxonomy)
+
+
+def all_checks(answered: pa.Table, taxonomy: Taxonomy) -> Checks:
+    """Return the answers about control pages, beside what is known of those."""
+    rows = answered.filter(pc.greater(pc.list_value_length(answered["checks"]), 0))
+    known = rows["known_values"].to_pylist()
+    usable = pa.array([values is not None and taxonomy.problem(values) is None for values in known], pa.bool_())
+    rows = rows.filter(usable)
+    answers = Answers.of_column(rows, "checks", taxonomy)
+    return Checks(answers, taxonomy.encode(rows["known_values"].to_pylist()))
+
+
+def label_origins(answered: pa.Table, page_ids: Sequence[str], cycle: str | None) -> pa.Table:
+    """Return how pages came to be labelled, in their order; of those in no batch, that ``cycle`` concluded so.
+
+    Returns:
+        See ``adjudication.ORIGIN``.
+    """
+    rows = pc.index_in(pa.array(page_ids, pa.string()), value_set=answered["page_id"].combine_chunks())
+    origins = answered.select(ORIGIN.names).take(rows)
+    place = origins.column_names.index("cycle")
+    told = pc.fill_null(origins["cycle"], cycle) if cycle else origins["cycle"]
+    return origins.set_column(place, ORIGIN.field("cycle"), told)
 
 
 def pulled_digests(pulled: pa.Table) -> pa.Table:
@@ -154,10 +171,10 @@ def pulled_digests(pulled: pa.Table) -> pa.Table:
     Returns:
         See ``schemas.PULLED_PAGES``.
     """
-    spelled = pa.table({"page_id": pulled["page_id"], "version": votes.spelled(pulled)})
+    spelled = pa.table({"page_id": pulled["page_id"], "version": versions.spelled(pulled)})
     ordered = spelled.sort_by([("page_id", "ascending"), ("version", "ascending")])
-    versions = zip(*(ordered[name].to_pylist() for name in ordered.column_names), strict=True)
-    digests = {page: _digest(version for _, version in rows) for page, rows in groupby(versions, lambda row: row[0])}
+    pairs = zip(*(ordered[name].to_pylist() for name in ordered.column_names), strict=True)
+    digests = {page: _digest(version for _, version in rows) for page, rows in groupby(pairs, lambda row: row[0])}
     return pa.table({"page_id": list(digests), "versions_digest": list(digests.values())}, schema=PULLED_PAGES)
 
 
@@ -188,75 +205,103 @@ def _covered(basis: Basis, before: PartitionsInFiles) -> set[str]:
     return {*same, basis.cycle}
 
 
-def _changed_pages(sources: Sources, earlier: Earlier, before: Basis) -> pa.Array:
+def _changed_pages(sources: Sources, before: Basis) -> pa.Array:
     new_partitions = [file for file in sources.before.files if _cycle(file) not in before.cycles]
     new_batches = [file for file in sources.batches.files if file not in before.batches]
-    # The label of a page that is in no batch tells the cycle of whoever concludes it.
-    never_sent = earlier.labels.filter(pc.is_null(earlier.labels["reason"]))
     found = [
         sources.annotations["page_id"],
         sources.before.read(["page_id"], files=new_partitions)["page_id"],
         sources.batches.read(["page_id"], files=new_batches)["page_id"],
-        never_sent["page_id"],
     ]
     return pc.unique(pa.chunked_array([chunk for column in found for chunk in column.chunks], pa.string()))
 
 
 def _concluded(
-    sources: Sources, earlier: Earlier, before: Basis | None, changed: pa.Array | None, basis: Basis
+    sources: Sources, earlier: pa.Table, before: Basis | None, changed: pa.Array | None, basis: Basis
 ) -> Changes:
     """Return what is known of the changed pages, of all where ``changed`` is None, and keep the others' rows."""
     taken = _taken(sources, earlier, before, changed)
     sent = _sent(sources, earlier, before, changed)
-    ledger, invalid = votes.valid_answers(taken.select(ANNOTATIONS.names), basis.taxonomy)
-    rows = _rows(taken, ledger, invalid, sent, basis.taxonomy)
-    kept = earlier if changed is None else Earlier(*(_without(table, changed) for table in earlier))
-    unchanged = conform(kept.answered, ANSWERED_PAGES, "answered pages")
+    kept = earlier if changed is None else _without(earlier, changed)
+    unchanged = conform(kept, ANSWERED_PAGES, "answered pages")
+    rows = _rows(taken, sent, basis.taxonomy)
     answered = basis.written_on(pa.concat_tables([rows, unchanged]).sort_by("page_id"))
-    labels = conform(kept.labels, LABELS, "labels")
-    return Changes(ledger, invalid, sent, answered, labels, unchanged.num_rows, None)
+    return Changes(answered, unchanged.num_rows, None)
 
 
-def _taken(sources: Sources, earlier: Earlier, before: Basis | None, changed: pa.Array | None) -> pa.Table:
+def _taken(sources: Sources, earlier: pa.Table, before: Basis | None, changed: pa.Array | None) -> pa.Table:
     """Return every version of answers about the changed pages, and the cycle that took it."""
     own = conform(sources.annotations, ANNOTATIONS, "annotations").select(ANNOTATIONS.names)
     own = own.append_column(_TAKEN.field("cycle"), pa.array([sources.cycle] * own.num_rows, pa.string()))
     files = sources.before.files
     if before and changed is not None:
-        files = tuple(_files(files, _cycles_in(earlier.answered, changed, "taken_in"), before.cycles))
+        files = tuple(_files(files, _cycles_in(earlier, changed, "taken_in"), before.cycles))
     return pa.concat_tables([sources.before.read(_TAKEN.names, changed, files), own])
 
 
-def _sent(sources: Sources, earlier: Earlier, before: Basis | None, changed: pa.Array | None) -> pa.Table:
+def _sent(sources: Sources, earlier: pa.Table, before: Basis | None, changed: pa.Array | None) -> pa.Table:
     """Return every batch row that holds a changed page."""
     files = list(sources.batches.files)
     if before and changed is not None:
-        holding = _cycles_in(earlier.answered, changed, "sent_in")
+        holding = _cycles_in(earlier, changed, "sent_in")
         files = [file for file in files if file not in before.batches or _cycle(file) in holding]
-    return sources.batches.read(votes.SENT.names, changed, files)
+    return sources.batches.read(SENT.names, changed, files)
 
 
-def _rows(taken: pa.Table, ledger: pa.Table, invalid: pa.Table, sent: pa.Table, taxonomy: Taxonomy) -> pa.Table:
-    counted = votes.Votes.of(ledger, taxonomy)
-    by_page = dict(
-        zip(counted.page_ids, zip(counted.votes.tolist(), counted.n_votes.tolist(), strict=True), strict=True)
-    )
-    none = ([0] * len(taxonomy.labels), 0)
+def _rows(taken: pa.Table, sent: pa.Table, taxonomy: Taxonomy) -> pa.Table:
+    """Return what is known of each page that was sent or answered; see ``schemas.ANSWERED_PAGES``."""
+    voting, checking = split_controls(taken.select(ANNOTATIONS.names), sent)
+    votes, invalid_votes = versions.valid_answers(voting, taxonomy)
+    checks, invalid_checks = versions.valid_answers(checking, taxonomy)
+    ledger = pa.concat_tables([votes, checks])
+    n_versions, n_invalid = _count(ledger), _count(pa.concat_tables([invalid_votes, invalid_checks]))
     sent_in, taken_in = _cycles_by_page(sent), _cycles_by_page(taken)
-    versions, faults = _count(ledger), _count(invalid)
+    answers, answers_of_controls = _answers_by_page(votes), _answers_by_page(checks)
+    asked, known, origins = _asked_by_page(ledger, sent), known_values(sent), origins_of(votes, sent)
+    nowhere = {"reason": None, "inclusion_probability": None, "cycle": None}
     rows = [
         {
             "page_id": page,
             "sent_in": sent_in.get(page, []),
             "taken_in": taken_in.get(page, []),
-            "n_versions": versions.get(page, 0),
-            "n_invalid": faults.get(page, 0),
-            "votes": by_page.get(page, none)[0],
-            "n_votes": by_page.get(page, none)[1],
+            "n_versions": n_versions.get(page, 0),
+            "n_invalid": n_invalid.get(page, 0),
+            "answers": answers.get(page, []),
+            "checks": answers_of_controls.get(page, []),
+            "known_values": known.get(page),
+            "asked": asked.get(page, []),
+            **{name: origins.get(page, nowhere)[name] for name in nowhere},
         }
         for page in sorted(sent_in.keys() | taken_in.keys())
     ]
     return pa.Table.from_pylist(rows, ANSWERED_PAGES)
+
+
+def _answers_by_page(ledger: pa.Table) -> dict[str, list[dict[str, Any]]]:
+    """Return the answers that hold about each page, by annotator."""
+    rows = versions.without_skipped(versions.fold(ledger)).select(["page_id", "annotator", "values"]).to_pylist()
+    return {page: list(answers) for page, answers in groupby(rows, lambda row: row["page_id"])}
+
+
+def _asked_by_page(ledger: pa.Table, sent: pa.Table) -> dict[str, list[dict[str, Any]]]:
+    """Return the batches that hold each page, oldest first, and who has answered or skipped it there."""
+    given: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in versions.standing_answers(ledger).select(_GIVEN).to_pylist():
+        given.setdefault((row["page_id"], row["batch_id"]), []).append(row)
+    asked: dict[str, list[dict[str, Any]]] = {}
+    for row in sent.sort_by([("cycle", "ascending"), ("batch_id", "ascending")]).to_pylist():
+        answers = given.get((row["page_id"], row["batch_id"]), [])
+        times = [answer["updated_at"] for answer in answers if answer["updated_at"] is not None]
+        asked.setdefault(row["page_id"], []).append(
+            {
+                **{name: row[name] for name in ("cycle", "reason", "known_values")},
+                "wanted": row["answers_wanted"],
+                "answered_by": sorted({answer["annotator"] for answer in answers}),
+                "first_at": min(times, default=None),
+                "last_at": max(times, default=None),
+            }
+        )
+    return asked
 
 
 def _cycles_by_page(table: pa.Table) -> dict[str, list[str]]:
@@ -287,5 +332,5 @@ def _cycle(file: str) -> str:
     return file.split("/")[1]
 
 
-def _digest(versions: Iterable[str]) -> str:
-    return sha256("\n".join(dict.fromkeys(versions)).encode()).hexdigest()[:32]
+def _digest(spelled: Iterable[str]) -> str:
+    return sha256("\n".join(dict.fromkeys(spelled)).encode()).hexdigest()[:32]

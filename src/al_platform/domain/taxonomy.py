@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -60,6 +62,24 @@ class Taxonomy(BaseModel):
             if (problem := self.problem(values)) is not None:
                 raise TaxonomyError(f"Row {row}: {problem}")
             encoded[row, [column[value] for value in values]] = True
+        return encoded
+
+    def outside(self, answers: pa.Table) -> pa.Table:
+        """Return the rows whose ``values`` are no valid answer."""
+        values = answers["values"].combine_chunks()
+        is_known = pc.is_in(values.flatten(), value_set=pa.array(self.labels, pa.string()))
+        unknown = pc.list_parent_indices(values).filter(pc.invert(is_known))
+        is_outside = np.zeros(answers.num_rows, dtype=bool)
+        is_outside[unknown.to_numpy()] = True
+        if not self.is_multi:
+            is_outside |= pc.list_value_length(values).to_numpy() != 1
+        return answers.filter(pa.array(is_outside))
+
+    def encode_lists(self, values: pa.ListArray) -> NDArray[np.bool_]:
+        """Return valid answers as an indicator matrix of shape (N, C), many at once."""
+        encoded = np.zeros((len(values), len(self.labels)), dtype=bool)
+        label = pc.index_in(values.flatten(), value_set=pa.array(self.labels, pa.string()))
+        encoded[pc.list_parent_indices(values).to_numpy(), label.to_numpy()] = True
         return encoded
 
     def decode(self, encoded: NDArray[np.bool_]) -> list[list[str]]:

@@ -79,7 +79,7 @@ def present_file(stores: SearchedStores, file: File) -> File:
     return file
 
 
-def manifest_path(stores: Stores, output: str) -> str:
+def manifest_path(stores: SearchedStores, output: str) -> str:
     """Return where the manifest of the first run that committed an output lies.
 
     That is beside it, but for a part of a table: parts are kept whatever ends the run that made them.

@@ -11,9 +11,10 @@ from selection_pools import in_duckdb, only_strategy, page_ids, pages_of, pool_o
 
 from al_platform.domain.duel import DuelOfModels, draw_duel, read_duels
 from al_platform.domain.errors import InputError, PoolExhaustedError
-from al_platform.domain.selection.choose import choose_batch
+from al_platform.domain.selection.choose import PAGE_COLUMNS, choose_batch
 from al_platform.domain.selection.eligible import Copies
 from al_platform.domain.selection.options import SelectionOptions
+from al_platform.domain.selection.second_looks import LOOKS
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.schemas import BATCH
 
@@ -276,3 +277,43 @@ def test_a_page_of_a_duel_that_is_drawn_for_the_audit_serves_both():
 def test_without_a_duel_the_batch_is_what_it_was():
     pool, options = pool_of(scored(60)), SelectionOptions(budget=10, audit_share=0.2)
     assert choose_batch(pool, options).batch.equals(choose_batch(pool, options, duel=None).batch)
+
+
+def again(*reasons, text="An old text"):
+    """Pages of earlier months that are asked about again."""
+    rows = [
+        {"page_id": f"old-{number}", "reason": reason, "why": "why", "title": "Old", "text": text}
+        for number, reason in enumerate(reasons)
+    ]
+    schema = pa.schema([*LOOKS, *(BATCH.field(name) for name in PAGE_COLUMNS)])
+    return pa.Table.from_pylist([dict.fromkeys(schema.names) | row for row in rows], schema)
+
+
+def test_pages_that_are_asked_about_again_take_their_places_from_the_strategy_alone():
+    looks = again("control", "relabel", "second_opinion")
+    pool = pool_of(scored(100))
+    alone, both = choose_batch(pool, MIXED), choose_batch(pool, MIXED, looks=looks)
+    assert both.batch.num_rows == alone.batch.num_rows == 20
+    for reason in ("audit", "exploration"):
+        assert sorted(by_reason(both.batch, reason)) == sorted(by_reason(alone.batch, reason))
+    assert by_reason(both.batch, "strategy") == by_reason(alone.batch, "strategy")[:-3]
+    counted = {"control": 1, "relabel": 1, "second_opinion": 1, "strategy": 11, "audit": 4, "exploration": 2}
+    assert both.summary.by_reason == counted
+
+
+def test_pages_that_are_asked_about_again_stand_for_no_traffic_and_lie_among_the_others():
+    batch = choose_batch(pool_of(scored(100)), MIXED, looks=again(*["control"] * 5)).batch
+    rows = [row for row in batch.to_pylist() if row["reason"] == "control"]
+    nothing = ("inclusion_probability", "stratum", "frame_size", "model_digest")
+    assert {row[name] for row in rows for name in nothing} == {None}
+    ranks = [row["rank"] for row in rows]
+    assert max(ranks) - min(ranks) > 5
+    assert {row["text"] for row in rows} == {"An old text"}
+    assert batch["rank"].to_pylist() == list(range(1, 21))
+
+
+def test_money_pays_for_pages_that_are_asked_about_again_first():
+    options = only_strategy(4, cost={"per_page": 0.5, "limit": 1.6})
+    chosen = choose_batch(pool_of(with_margins(9)), options, looks=again("control", "control"))
+    assert chosen.summary.by_reason == {"control": 2, "strategy": 1}
+    assert chosen.summary.cost == 1.5

@@ -184,7 +184,7 @@ class TestAge:
         assert (chosen.summary.too_old, chosen.summary.candidates) == (2, 2)
 
     def test_random_draws_are_of_any_age(self):
-        options = SelectionOptions(budget=2, audit_share=0.9, exploration_share=0, max_age_days=1)
+        options = only_strategy(2, audit_share=0.9, control_share=0, relabel_share=0, max_age_days=1)
         pool = replace(pool_of(self.TABLE), pages=dated(self.TABLE, 1, 1, 1, 1))
         assert set(choose_batch(pool, options).batch["reason"].to_pylist()) == {"audit"}
 

@@ -23,11 +23,14 @@ def test_no_share_is_no_cap():
     assert SelectionOptions(domain_share=None).domain_cap is None
 
 
-@given(st.integers(1, 1_000), st.floats(0, 0.99), st.floats(0, 0.99))
-def test_rounding_never_draws_more_than_the_budget(budget, audit_share, rest_share):
+@given(st.integers(1, 1_000), st.floats(0, 0.99), st.floats(0, 0.99), st.floats(0, 0.33))
+def test_rounding_never_draws_more_than_the_budget(budget, audit_share, rest_share, looks_share):
     exploration_share = rest_share * (1 - audit_share)
-    options = SelectionOptions(budget=budget, audit_share=audit_share, exploration_share=exploration_share)
-    assert options.audit_size + options.exploration_size <= budget
+    look_share = looks_share * (1 - audit_share - exploration_share)
+    looks = dict.fromkeys(("control_share", "relabel_share", "second_opinion_share"), look_share)
+    options = SelectionOptions(budget=budget, audit_share=audit_share, exploration_share=exploration_share, **looks)
+    assert options.audit_size + options.exploration_size + options.looks_size <= budget
+    assert options.looks_size >= 0
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,9 @@ from al_platform.domain.taxonomy import Taxonomy
 CONTROL = "label"
 _SHOWN = "text"
 _TREE = "taxonomy"
+# Nobody should have to scroll past a long page to find the labels.
+_STAYS_IN_SIGHT = "position: sticky; top: 0; z-index: 1; background: var(--color-neutral-background, white)"
+_READS_WELL = "max-width: 50em"
 
 # XML 1.0 has no way to spell these.
 _UNSPEAKABLE = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -36,8 +39,8 @@ def labelling_config(taxonomy: Taxonomy, tree_separator: str | None) -> str:
         "<View>\n"
         '  <HyperText name="link" value="$link" valueType="text" clickableLinks="true"/>\n'
         '  <Header value="$title" size="4"/>\n'
-        f'  <Text name="{_SHOWN}" value="$text" valueType="text"/>\n'
-        f"{control}"
+        f'  <View style="{_STAYS_IN_SIGHT}">\n{control}  </View>\n'
+        f'  <View style="{_READS_WELL}"><Text name="{_SHOWN}" value="$text" valueType="text"/></View>\n'
         "</View>\n"
     )
 
@@ -86,6 +89,7 @@ def _require_showable(label: str) -> None:
 
 def _flat(taxonomy: Taxonomy) -> str:
     how = 'choice="multiple"' if taxonomy.is_multi else 'choice="single" required="true"'
+    how += ' showInline="true"'
     choices = "".join(f"    <Choice value={quoteattr(label)}/>\n" for label in taxonomy.labels)
     return f'  <Choices name="{CONTROL}" toName="{_SHOWN}" {how}>\n{choices}  </Choices>\n'
 

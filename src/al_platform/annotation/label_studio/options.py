@@ -13,7 +13,6 @@ class LabelStudioOptions(BaseModel):
 
     Attributes:
         title: Of the projects; ``al-platform <family>`` where there is none.
-        answers_per_page: How many people are asked about each page.
         show_predictions: Whether annotators see the model's opinion: quicker, and it draws theirs towards it. Never of
             pages that measure something; see ``tasks.ANCHORED_IS_WRONG``.
         tree_separator: Stands between the levels in the names of labels that make up a tree, such as the slash in
@@ -26,7 +25,6 @@ class LabelStudioOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str | None = Field(default=None, min_length=3, max_length=30)
-    answers_per_page: int = Field(default=3, ge=1)
     show_predictions: bool = False
     tree_separator: str | None = Field(default=None, min_length=1)
     chunk_pages: int = Field(default=100, ge=1, le=1000)

@@ -1,4 +1,4 @@
-"""The projects of a family: one for each labelling configuration and guideline version.
+"""The projects of a family: one for each labelling configuration, guideline version and number of answers to a page.
 
 Titles are not unique on the server, and people change them. A project is known by a mark in its description, and by its
 number in the store, in a file that is created by whoever made the project and never replaced.
@@ -30,11 +30,15 @@ class Wanted:
         family: Whose project.
         taxonomy: Its labels.
         options: How it is shown.
+        answers: How many people are asked about each of its pages: the server knows that of a project, not of a task.
+        is_usual: Whether that is what the family asks of most pages.
     """
 
     family: str
     taxonomy: Taxonomy
     options: LabelStudioOptions
+    answers: int
+    is_usual: bool = True
 
     @property
     def config(self) -> str:
@@ -44,17 +48,19 @@ class Wanted:
     @property
     def digest(self) -> str:
         """What tells a project from an earlier one of the family: other labels or guidelines make another."""
-        spelled = json.dumps([self.config, self.taxonomy.guideline_version])
+        parts = [self.config, self.taxonomy.guideline_version, *([] if self.is_usual else [self.answers])]
+        spelled = json.dumps(parts)
         return sha256(spelled.encode()).hexdigest()[:12]
 
     def content(self, mark: str) -> Json:
         """Return what the server is told."""
-        title = f"{self.options.title or f'al-platform {self.family}'} (guidelines {self.taxonomy.guideline_version})"
+        told = f"guidelines {self.taxonomy.guideline_version}" + ("" if self.is_usual else f", {self.answers} answer")
+        title = f"{self.options.title or f'al-platform {self.family}'} ({told})"
         return {
             "title": title[:_LONGEST_TITLE],
             "description": mark,
             "label_config": self.config,
-            "maximum_annotations": self.options.answers_per_page,
+            "maximum_annotations": self.answers,
             "sampling": "Sequential sampling",
             "show_skip_button": True,
             "enable_empty_annotation": self.taxonomy.is_multi,

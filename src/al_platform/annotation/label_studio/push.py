@@ -7,8 +7,8 @@ are sent again; should it come through later still, the copies are removed while
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from al_platform.annotation.label_studio.client import (
     Client,
@@ -25,6 +25,9 @@ from al_platform.annotation.label_studio.tasks import is_ours, task
 from al_platform.domain.errors import ConfigError, InputError
 
 LOG = logging.getLogger("al_platform")
+
+Placed: TypeAlias = tuple[int, Mapping[str, Any]]
+"""A batch's row with the number of its project."""
 
 _LOOK_S = 0.5
 _TRIES = 4
@@ -51,23 +54,27 @@ class Push:
         self._batch_id = batch_id
         self._options = options
 
-    def send(self, project: int, rows: Sequence[Mapping[str, Any]], guideline_version: str) -> int:
+    def send(self, rows: Sequence[Placed], guideline_version: str) -> int:
         """Send the rows that were not sent yet, and return how many pages of the batch are there.
+
+        Args:
+            rows: Each with the project it belongs to.
+            guideline_version: That annotators follow.
 
         Raises:
             InputError: The server refuses a page.
             LabelStudioError: It lost one request after the other, or cannot be reached.
         """
-        versions = {row["page_id"]: guideline_version for row in rows}
+        versions = {row["page_id"]: guideline_version for _, row in rows}
         failures = 0
         while True:
             number = self._next_turn()
             there = self.pages_there()
             sent = self._pushes.sent()
-            missing = [row for row in rows if row["page_id"] not in there and row["page_id"] not in sent]
+            missing = [each for each in rows if each[1]["page_id"] not in there and each[1]["page_id"] not in sent]
             if not missing:
                 break
-            failures += not self._send_in_turns(project, number, missing, versions)
+            failures += not self._send_in_turns(number, missing, versions)
             if failures == _TRIES:
                 raise LabelStudioError(
                     f"Label Studio lost {_TRIES} requests: {len(missing)} of {len(rows)} pages of {self._batch_id} "
@@ -101,12 +108,9 @@ class Push:
                 time.sleep(_LOOK_S)
         return newest.number + 1 if newest else 1
 
-    def _send_in_turns(
-        self, project: int, number: int, rows: Sequence[Mapping[str, Any]], versions: Mapping[str, str]
-    ) -> bool:
+    def _send_in_turns(self, number: int, rows: Sequence[Placed], versions: Mapping[str, str]) -> bool:
         """Send chunks as long as each turn is ours; False where a request was lost."""
-        for start in range(0, len(rows), self._options.chunk_pages):
-            chunk = rows[start : start + self._options.chunk_pages]
+        for project, chunk in self._chunks(rows):
             pages = {row["page_id"]: versions[row["page_id"]] for row in chunk}
             if not self._pushes.take(number, pages):
                 return True
@@ -115,6 +119,13 @@ class Push:
                 return False
             number += 1
         return True
+
+    def _chunks(self, rows: Sequence[Placed]) -> Iterator[tuple[int, list[Mapping[str, Any]]]]:
+        """Yield what goes into one request: rows of one project, in their order."""
+        for project in sorted({project for project, _ in rows}):
+            own = [row for placed, row in rows if placed == project]
+            for start in range(0, len(own), self._options.chunk_pages):
+                yield project, own[start : start + self._options.chunk_pages]
 
     def _send_chunk(self, project: int, turn: Turn, tasks: Sequence[Json]) -> bool:
         try:

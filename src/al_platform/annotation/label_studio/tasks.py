@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from al_platform.annotation.label_studio.labelling_config import region
 
-ANCHORED_IS_WRONG = frozenset({"audit", "exploration", "duel", "control", "relabel"})
+ANCHORED_IS_WRONG = frozenset({"audit", "exploration", "duel", "control", "relabel", "second_opinion"})
 """Reasons of pages that measure models or people: who sees the model's opinion there, measures it with itself."""
 
 # PostgreSQL cannot store this one.

@@ -22,15 +22,15 @@ from al_platform.domain.selection.limits import Limits, Picks, choose_within, li
 from al_platform.domain.selection.options import SelectionOptions
 from al_platform.domain.selection.query import Query, QueryStrategy
 from al_platform.domain.selection.random_order import random_keys, random_order
-from al_platform.domain.selection.reasons import AUDIT, EXPLORATION
+from al_platform.domain.selection.reasons import AUDIT, COLD_START, EXPLORATION, STRATEGY
 from al_platform.domain.selection.search import eligible_candidates
+from al_platform.domain.selection.second_looks import LOOKS
 from al_platform.domain.selection.shortlist import fetch, require_columns
 from al_platform.domain.selection.strategies import strategy_named
 from al_platform.schemas import BATCH, conform
 
-STRATEGY = "strategy"
-COLD_START = "cold_start"
 PAGE_COLUMNS = ["url", "domain", "title", "text", "language"]
+_LOOKS_SHOWN = pa.schema([*LOOKS, *(BATCH.field(name) for name in PAGE_COLUMNS)])
 
 
 class SelectionSummary(BaseModel):
@@ -79,21 +79,25 @@ def choose_batch(
     options: SelectionOptions,
     copies: Copies = ONLY_EXACT,
     duel: DuelOfModels | None = None,
+    looks: pa.Table | None = None,
 ) -> Selection:
     """Choose the pages to label this cycle.
 
     Audit and exploration are drawn first, from the whole month. Drawn pages that are excluded stay where they are and
-    count as non-response. The query strategy fills the rest of the budget. Pages of a duel come on top of it; one that
+    count as non-response. Then come pages of earlier months that are asked about again, and the query strategy fills
+    the rest of the budget. Pages of a duel come on top of it; one that
     is drawn for audit or exploration too serves both.
 
-    Ranks do not tell annotators which pages were drawn at random: those take places drawn by hash; between them the
-    strategy's picks keep their order, most informative first.
+    Ranks do not tell annotators which pages were drawn at random or are asked about again: those take places drawn by
+    hash; between them the strategy's picks keep their order, most informative first.
 
     Args:
         pool: What the month offers.
         options: Strategy, budget and limits.
         copies: Which texts count as the same.
         duel: Drawn from pages of this month that are not excluded; None: there is none.
+        looks: Pages to ask about again, excluded ones, with what annotators see; ``second_looks.LOOKS`` and
+            ``PAGE_COLUMNS``.
 
     Returns:
         Exactly ``options.budget`` rows, fewer only where the money ends first, and those of the duel, by rank; the same
@@ -104,13 +108,14 @@ def choose_batch(
         ConfigError: A floor names no label.
         InputError: The pool's tables cannot be used, or do not fit one another.
     """
-    start = _start(pool, options, duel)
+    again = _LOOKS_SHOWN.empty_table() if looks is None else looks.select(_LOOKS_SHOWN.names)
+    start = _start(pool, options, duel, again)
     eligible = eligible_candidates(pool, start.options, start.strategy, start.month, copies, start.limits.groups)
     _require_budget(pool, start, eligible)
     candidates = _with_columns(pool, eligible.table, start.strategy.reads)
     picks = choose_within(start.strategy, candidates, _query(pool, start, eligible), start.limits, pool.taxonomy.labels)
     chosen, cost = _paid_for(pool, start, candidates, picks)
-    batch = _assemble(pool, start.options, chosen, start.month.drawn)
+    batch = _assemble(pool, start.options, chosen, start.month.drawn, again)
     return Selection(batch if duel is None else duel.noted_in(batch), _summary(start, eligible, chosen.num_rows, cost))
 
 
@@ -118,10 +123,11 @@ class _Start(NamedTuple):
     """What is settled before the strategy chooses.
 
     Attributes:
-        options: With a budget that holds the duel too.
+        options: With a budget that holds the duel too, and no page that is asked about again.
         reason: Of the strategy's picks.
         random_ids: Pages of the random draws, without those that only a duel drew.
         n_too_old: Candidates that are.
+        again: Pages that are asked about again.
     """
 
     options: SelectionOptions
@@ -133,6 +139,7 @@ class _Start(NamedTuple):
     random_ids: list[str]
     non_response: pa.Table
     n_too_old: int
+    again: pa.Table
 
     @property
     def size(self) -> int:
@@ -144,7 +151,7 @@ class _Start(NamedTuple):
         return _count_others(self.month.frame, self.month.unavailable)
 
 
-def _start(pool: Pool, options: SelectionOptions, duel: DuelOfModels | None) -> _Start:
+def _start(pool: Pool, options: SelectionOptions, duel: DuelOfModels | None, again: pa.Table) -> _Start:
     """Draw at random, and see what may be chosen besides, by which strategy and within which limits."""
     frame = read_frame(pool.predictions, pool.taxonomy)
     is_cold_start = frame["top1"].null_count == frame.num_rows
@@ -156,19 +163,20 @@ def _start(pool: Pool, options: SelectionOptions, duel: DuelOfModels | None) -> 
     random_ids = drawn["page_id"].to_pylist()
     if duel is not None:
         drawn, options = _with_duel(drawn, duel, options)
+    options = options.model_copy(update={"budget": options.budget - again.num_rows})
     taken = pa.concat_tables([excluded, drawn.select(["page_id"])])
     unavailable = pa.concat_tables([taken, too_old(pool.pages, pool.cycle, options.max_age_days)])
     n_too_old = _count_others(frame, taken) - _count_others(frame, unavailable)
     reason = COLD_START if is_cold_start else STRATEGY
     month = Month(frame, drawn, unavailable)
-    return _Start(options, strategy, limits, month, reason, taken, random_ids, non_response, n_too_old)
+    return _Start(options, strategy, limits, month, reason, taken, random_ids, non_response, n_too_old, again)
 
 
 def _summary(start: _Start, eligible: Eligible, n_chosen: int, cost: float | None) -> SelectionSummary:
     return SelectionSummary(
         pool=start.month.frame.num_rows,
         candidates=start.n_candidates,
-        by_reason={**_count(start.month.drawn), start.reason: n_chosen},
+        by_reason={**_count(start.month.drawn), **_count(start.again), start.reason: n_chosen},
         non_response=_count(start.non_response),
         exact_duplicates=eligible.exact_duplicates,
         capped=eligible.capped,
@@ -243,32 +251,53 @@ def _affordable(
     if not cost.has_price:
         return every, None
     prices = costs_of(pool.pages, [*ids, *start.random_ids], cost, start.options.text_max_chars)
-    spent, prices = float(prices[len(ids) :].sum()), prices[: len(ids)]
+    spent = float(prices[len(ids) :].sum()) + _price_of_looks(start, prices)
+    prices = prices[: len(ids)]
     if cost.limit is not None:
         floors_first = np.argsort(~is_floor, kind="stable")
         every = np.sort(floors_first[: affordable(prices[floors_first], spent, int(is_floor.sum()), cost.limit)])
     return every, round(spent + float(prices[every].sum()), 6)
 
 
-def _assemble(pool: Pool, options: SelectionOptions, picks: pa.Table, drawn: pa.Table) -> pa.Table:
+def _price_of_looks(start: _Start, prices: NDArray[np.float64]) -> float:
+    """Return the price of the pages that are asked about again; those of earlier months have no price column."""
+    cost, again = start.options.cost, start.again
+    if cost.column is not None or not again.num_rows:
+        return again.num_rows * float(prices.mean()) if len(prices) else 0.0
+    own = costs_of(again, again["page_id"].to_pylist(), cost, start.options.text_max_chars)
+    return float(own.sum())
+
+
+def _assemble(pool: Pool, options: SelectionOptions, picks: pa.Table, drawn: pa.Table, again: pa.Table) -> pa.Table:
     """Return the batch by rank, with what an annotator sees."""
     salt = f"{pool.cycle}|{options.seed}|rank"
     drawn = drawn.append_column("why", _why_drawn(drawn))
-    shuffled = drawn.take(pa.array(random_order(drawn["page_id"], salt)))
-    rows = pa.concat_tables([picks, shuffled], promote_options="default")
-    rows = rows.take(pa.array(_places(picks.num_rows, drawn.num_rows, salt)))
-    page_ids = rows["page_id"].to_pylist()
-    pages = fetch(pool.pages, page_ids, PAGE_COLUMNS, "Pages")
-    text = pc.utf8_slice_codeunits(pages["text"], 0, options.text_max_chars)
+    months = _shown(pool, pa.concat_tables([picks, drawn], promote_options="default"), options)
+    hidden = pa.concat_tables([months[picks.num_rows :], _cut(again, options)], promote_options="default")
+    shuffled = hidden.take(pa.array(random_order(hidden["page_id"], salt)))
+    rows = pa.concat_tables([months[: picks.num_rows], shuffled], promote_options="default")
+    rows = rows.take(pa.array(_places(picks.num_rows, shuffled.num_rows, salt)))
     columns = {
         **{name: rows[name] for name in rows.column_names},
-        **{name: pages[name] for name in PAGE_COLUMNS},
-        "text": text,
-        "model_digest": fetch(pool.predictions, page_ids, ["model_digest"], "Predictions")["model_digest"],
-        "batch_id": [f"{pool.family}-{pool.cycle}-1"] * len(page_ids),
-        "rank": pa.array(range(1, len(page_ids) + 1), type=pa.int64()),
+        "batch_id": [f"{pool.family}-{pool.cycle}-1"] * rows.num_rows,
+        "rank": pa.array(range(1, rows.num_rows + 1), type=pa.int64()),
     }
     return conform(pa.table(columns), BATCH, "The batch").select(BATCH.names)
+
+
+def _shown(pool: Pool, rows: pa.Table, options: SelectionOptions) -> pa.Table:
+    """Return pages of this month with what an annotator sees, and who made their predictions."""
+    page_ids = rows["page_id"].to_pylist()
+    pages = fetch(pool.pages, page_ids, PAGE_COLUMNS, "Pages")
+    for name in PAGE_COLUMNS:
+        rows = rows.append_column(name, pages[name].cast(pa.string()))
+    digests = fetch(pool.predictions, page_ids, ["model_digest"], "Predictions")["model_digest"]
+    return _cut(rows.append_column("model_digest", digests.cast(pa.string())), options)
+
+
+def _cut(rows: pa.Table, options: SelectionOptions) -> pa.Table:
+    text = pc.utf8_slice_codeunits(rows["text"], 0, options.text_max_chars)
+    return rows.set_column(rows.column_names.index("text"), "text", text)
 
 
 def _places(n_picks: int, n_drawn: int, salt: str) -> NDArray[np.int64]:

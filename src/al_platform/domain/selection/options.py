@@ -9,6 +9,8 @@ from al_platform.domain.duel import DuelOptions
 from al_platform.domain.errors import ConfigError
 from al_platform.domain.selection.strategies import STRATEGIES, strategy_named
 
+_SHARES = ("audit_share", "exploration_share", "control_share", "relabel_share", "second_opinion_share")
+
 
 class CostOptions(BaseModel):
     """What annotating a page costs, in any one currency.
@@ -16,7 +18,8 @@ class CostOptions(BaseModel):
     Attributes:
         per_page: Price of a page whatever its length.
         per_1000_chars: Price of each thousand characters of text that an annotator gets.
-        column: Column of the pages that holds a page's price; then the other two are not used.
+        column: Column of the pages that holds a page's price; then the other two are not used. A page of an earlier
+            month, which is asked about again, counts as much as the month's pages do on average.
         limit: Most that a batch may cost, random draws included: the budget in money. The batch then has at most
             ``selection.budget`` pages, and fewer where the money ends first. None: no limit.
     """
@@ -49,6 +52,10 @@ class SelectionOptions(BaseModel):
         budget: Pages sent to the annotators each cycle.
         audit_share: Share of the budget drawn at random, stratified: the unbiased measure.
         exploration_share: Share of the budget drawn uniformly, for what the model does not know that it does not know.
+        control_share: Share of the budget that goes to pages with known answers, which tell how well annotators answer.
+        relabel_share: Share of the budget that goes to labels in doubt.
+        second_opinion_share: Share of the budget that goes to pages whose answers decided nothing. What these three do
+            not use, the strategy gets.
         audit_floor: Pages drawn of each stratum, at least; two allow a variance.
         audit_power: Size of a stratum's sample goes with its size to this power (Bankier 1988): 1 is proportional,
             0 the same for all; below 1, rare predicted labels are seen more often.
@@ -76,6 +83,9 @@ class SelectionOptions(BaseModel):
     budget: int = Field(default=500, ge=1)
     audit_share: float = Field(default=0.1, ge=0, lt=1)
     exploration_share: float = Field(default=0.05, ge=0, lt=1)
+    control_share: float = Field(default=0.05, ge=0, lt=1)
+    relabel_share: float = Field(default=0.05, ge=0, lt=1)
+    second_opinion_share: float = Field(default=0.05, ge=0, lt=1)
     audit_floor: int = Field(default=2, ge=1)
     audit_power: float = Field(default=0.5, ge=0, le=1)
     audit_bands: tuple[float, ...] = (0.1, 0.5)
@@ -119,22 +129,21 @@ class SelectionOptions(BaseModel):
 
     @model_validator(mode="after")
     def _leaves_room(self) -> "SelectionOptions":
-        if self.audit_share + self.exploration_share >= 1:
-            raise ValueError(
-                f"audit_share {self.audit_share} and exploration_share {self.exploration_share} leave nothing of the "
-                f"budget to the strategy; their sum must be below 1"
-            )
+        shares = {name: getattr(self, name) for name in _SHARES}
+        if sum(shares.values()) >= 1:
+            spelled = ", ".join(f"{name} {share}" for name, share in shares.items())
+            raise ValueError(f"{spelled} leave nothing of the budget to the strategy; their sum must be below 1")
         return self
 
     @model_validator(mode="after")
     def _floors_fit(self) -> "SelectionOptions":
-        size = self.budget - self.audit_size - self.exploration_size
+        size = self.budget - self.audit_size - self.exploration_size - self.looks_size
         kinds = {"domain": (self.domain_floors, self.domain_cap), "class": (self.class_floors, self.class_cap)}
         for kind, (floors, cap) in kinds.items():
             if sum(floors.values()) > size:
                 raise ValueError(
                     f"{kind}_floors add up to {sum(floors.values())} pages, but the budget of {self.budget} leaves "
-                    f"{size} to the strategy after the random draws; lower a floor or raise the budget"
+                    f"{size} to the strategy after random draws and second looks; lower a floor or raise the budget"
                 )
             above = [name for name, floor in floors.items() if cap is not None and floor > cap]
             if above:
@@ -153,6 +162,27 @@ class SelectionOptions(BaseModel):
     def exploration_size(self) -> int:
         """Pages in the exploration draw."""
         return round(self.budget * self.exploration_share)
+
+    @property
+    def control_size(self) -> int:
+        """Pages with known answers."""
+        return round(self.budget * self.control_share)
+
+    @property
+    def relabel_size(self) -> int:
+        """Labels in doubt that are asked about again, at most."""
+        return round(self.budget * self.relabel_share)
+
+    @property
+    def second_opinion_size(self) -> int:
+        """Pages without a decision that are asked about again, at most."""
+        return round(self.budget * self.second_opinion_share)
+
+    @property
+    def looks_size(self) -> int:
+        """Pages that are asked about again, at most; rounding may leave less room for them than their shares."""
+        wanted = self.control_size + self.relabel_size + self.second_opinion_size
+        return min(wanted, self.budget - self.audit_size - self.exploration_size)
 
     @property
     def domain_cap(self) -> int | None:

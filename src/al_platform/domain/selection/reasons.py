@@ -1,4 +1,9 @@
-"""Why a page was drawn at random."""
+"""Why a page is in a batch."""
 
 AUDIT = "audit"
 EXPLORATION = "exploration"
+STRATEGY = "strategy"
+COLD_START = "cold_start"
+CONTROL = "control"
+RELABEL = "relabel"
+SECOND_OPINION = "second_opinion"

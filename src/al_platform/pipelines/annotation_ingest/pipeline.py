@@ -36,7 +36,6 @@ def create_pipeline() -> Pipeline:
                     "annotations_before",
                     "batches",
                     "previous_answered_pages",
-                    "previous_labels",
                     "params:taxonomy",
                     "params:cycle",
                 ],
@@ -45,8 +44,8 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 adjudicate_labels,
-                inputs=["changes", "params:taxonomy", "params:cycle"],
-                outputs="labels",
+                inputs=["changes", "params:taxonomy", "params:annotation", "params:cycle"],
+                outputs=["labels", "annotator_quality"],
                 name="adjudicate_labels",
             ),
             Node(
@@ -55,6 +54,7 @@ def create_pipeline() -> Pipeline:
                     "annotations",
                     "answered_pages",
                     "labels",
+                    "annotator_quality",
                     "annotation_quarantine",
                     "pulled_pages",
                     "changes",

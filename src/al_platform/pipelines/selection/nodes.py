@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from al_platform.annotation import AnnotationOptions, PlatformConnection
 from al_platform.catalog.formats import Expression
+from al_platform.catalog.stored_table import StoredTable
 from al_platform.catalog.traffic import Pages
+from al_platform.domain.answered import of_these_rules
 from al_platform.domain.duel import DUEL, DuelOfModels, draw_duel, draw_frame, opens_duel, read_duels
 from al_platform.domain.near_duplicates import NearDuplicateOptions, near_duplicate_groups, similar_to
 from al_platform.domain.pages import page_text
@@ -17,10 +20,11 @@ from al_platform.domain.selection.options import SelectionOptions
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.domain.text import clean_text
 from al_platform.models.model import Model
-from al_platform.schemas import STRINGS
+from al_platform.schemas import BATCH, STRINGS
 
 LOG = logging.getLogger("al_platform")
 SUMMARY = b"selection_summary"
+_SHOWN = pa.schema([BATCH.field(name) for name in ("url", "domain", "title", "text", "language")])
 
 
 def open_duel(
@@ -97,6 +101,76 @@ def _known(batches_before: Any, imported_labels: Any) -> pa.ChunkedArray:
     return pa.chunked_array([*batches_before["page_id"].chunks, *imported_labels["page_id"].chunks], pa.string())
 
 
+def find_second_looks(
+    sealed_batch: pa.Table | None,
+    previous_dataset: pa.Table,
+    previous_answered_pages: pa.Table,
+    previous_labels: pa.Table,
+    batches_before: StoredTable,
+    imported_labels: StoredTable,
+    taxonomy: Taxonomy,
+    options: SelectionOptions,
+    cycle: str,
+) -> pa.Table:
+    """Return pages of earlier months to ask about again: no decision, a label in doubt, or a known answer.
+
+    Args:
+        sealed_batch: What this cycle has sent already; then there is nothing to find.
+        previous_dataset: Labelled pages.
+        previous_answered_pages: What annotators said of each page in cycles before this one.
+        previous_labels: What was concluded from that.
+        batches_before: What annotators were shown.
+        imported_labels: The same of pages that came with a label.
+        taxonomy: The family's labels.
+        options: How many of each kind.
+        cycle: This cycle.
+
+    Returns:
+        ``second_looks.LOOKS`` with what annotators see of a page.
+    """
+    from al_platform.domain.selection import second_looks  # as in select_batch
+
+    answered = of_these_rules(previous_answered_pages)
+    if sealed_batch is not None:
+        return _with_texts(second_looks.LOOKS.empty_table(), batches_before, imported_labels)
+    opinions = second_looks.choose_opinions(answered, previous_labels, cycle, options)
+    relabels = _relabels(second_looks.doubted_pages(previous_dataset, answered), taxonomy, options)
+    controls = second_looks.draw_controls(previous_dataset, cycle, options)
+    looks = second_looks.together(opinions, relabels, controls, size=options.looks_size)
+    return _with_texts(looks, batches_before, imported_labels)
+
+
+def _relabels(pages: pa.Table, taxonomy: Taxonomy, options: SelectionOptions) -> pa.Table:
+    """Return the pages whose label a model that has not seen them does not believe."""
+    from al_platform.domain.label_errors import find_suspects
+    from al_platform.domain.selection.second_looks import LOOKS, choose_relabels
+    from al_platform.models.out_of_fold import out_of_fold_probabilities
+
+    valid = [taxonomy.problem(values) is None for values in pages["values"].to_pylist()]
+    pages = pages.filter(pa.array(valid, pa.bool_()))
+    if not options.relabel_size or not pages.num_rows:
+        return LOOKS.empty_table()
+    given = taxonomy.encode(pages["values"].to_pylist())
+    groups = pages["near_duplicate_group"].to_numpy()
+    probabilities = out_of_fold_probabilities(pages["text"].to_pylist(), given, groups, is_multi=taxonomy.is_multi)
+    suspects = find_suspects(probabilities, given, is_multi=taxonomy.is_multi)
+    return choose_relabels(pages, suspects, taxonomy, options.relabel_size)
+
+
+def _with_texts(looks: pa.Table, batches_before: StoredTable, imported_labels: StoredTable) -> pa.Table:
+    """Return the pages of which it is known what annotators were shown last, or what was imported, with that."""
+    shown: dict[str, dict[str, Any]] = {}
+    if looks.num_rows:
+        columns = ["page_id", *_SHOWN.names]
+        for stored in (imported_labels, batches_before):
+            shown |= {row["page_id"]: row for row in stored.read(columns, looks["page_id"]).to_pylist() if row["text"]}
+    looks = looks.filter(pc.is_in(looks["page_id"], value_set=pa.array(list(shown), pa.string())))
+    texts = [shown[page] for page in looks["page_id"].to_pylist()]
+    for field in _SHOWN:
+        looks = looks.append_column(field, pa.array([text[field.name] for text in texts], field.type))
+    return looks
+
+
 def select_batch(
     predictions: Expression,
     pages: Pages,
@@ -106,8 +180,10 @@ def select_batch(
     champion: Model | None,
     sealed_batch: pa.Table | None,
     duels: list[DuelOfModels],
+    second_looks: pa.Table,
     taxonomy: Taxonomy,
     options: SelectionOptions,
+    annotation: AnnotationOptions,
     near_duplicates: NearDuplicateOptions,
     family: str,
     cycle: str,
@@ -123,8 +199,10 @@ def select_batch(
         champion: Gives the thresholds, if it made the predictions.
         sealed_batch: What this cycle has sent already; then it is returned as it is.
         duels: Pages that decide between champion and challenger, if that is open.
+        second_looks: Pages of earlier months that are asked about again.
         taxonomy: The family's labels.
         options: Strategy, budget and limits.
+        annotation: How many annotators are asked about a page.
         near_duplicates: When two texts count as the same.
         family: The family's name.
         cycle: This cycle.
@@ -139,6 +217,7 @@ def select_batch(
     # Ibis takes a third of a second to import, and commands like "kedro registry list" choose nothing.
     from al_platform.domain.selection.choose import choose_batch
     from al_platform.domain.selection.eligible import Copies, Pool
+    from al_platform.domain.selection.overlap import with_answers_wanted
 
     if sealed_batch is not None:
         if options.cost.limit is None and _without_duel(sealed_batch) != options.budget:
@@ -161,8 +240,10 @@ def select_batch(
         groups=lambda texts: near_duplicate_groups([clean_text(text) for text in texts], near_duplicates),
         repeats_labelled=lambda texts: similar_to([clean_text(text) for text in texts], labelled, near_duplicates),
     )
-    selection = choose_batch(pool, options, copies, duels[0] if duels else None)
-    return selection.batch.replace_schema_metadata({SUMMARY: selection.summary.model_dump_json()})
+    selection = choose_batch(pool, options, copies, duels[0] if duels else None, second_looks)
+    salt = f"{cycle}|{options.seed}"
+    batch = with_answers_wanted(selection.batch, annotation.answers_per_page, annotation.overlap_share, salt)
+    return batch.replace_schema_metadata({SUMMARY: selection.summary.model_dump_json()})
 
 
 def _thresholds(champion: Model | None, predictions: Expression) -> tuple[float, ...] | None:

@@ -3,6 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from al_platform.pipelines.selection.nodes import (
+    find_second_looks,
     open_duel,
     report_selection,
     seal_batch,
@@ -34,6 +35,22 @@ def create_pipeline() -> Pipeline:
                 name="open_duel",
             ),
             Node(
+                find_second_looks,
+                inputs=[
+                    "sealed_batch",
+                    "previous_dataset",
+                    "previous_answered_pages",
+                    "previous_labels",
+                    "batches_before",
+                    "imported_labels",
+                    "params:taxonomy",
+                    "params:selection",
+                    "params:cycle",
+                ],
+                outputs="second_looks",
+                name="find_second_looks",
+            ),
+            Node(
                 select_batch,
                 inputs=[
                     "predictions",
@@ -44,8 +61,10 @@ def create_pipeline() -> Pipeline:
                     "champion",
                     "sealed_batch",
                     "duels",
+                    "second_looks",
                     "params:taxonomy",
                     "params:selection",
+                    "params:annotation",
                     "params:near_duplicates",
                     "params:family",
                     "params:cycle",
