@@ -188,7 +188,7 @@ class WandbTracker:
         """Upload all files at once, and return what W&B said; its marks tell what arrived."""
         done = subprocess.run(
             [*_sync_command(self._options), "-n", str(len(files)), *map(str, files)],
-            env=_environment(self._options),
+            env=_environment(self._options, files[0].parent),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -247,7 +247,7 @@ class WandbTracker:
             self._require_key()
             return subprocess.Popen(
                 [*_sync_command(self._options), "--live", str(file)],
-                env=_environment(self._options),
+                env=_environment(self._options, file.parent),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -278,9 +278,10 @@ def _sync_command(options: TrackingOptions) -> list[str]:
     ]
 
 
-def _environment(options: TrackingOptions) -> dict[str, str]:
+def _environment(options: TrackingOptions, folder: Path) -> dict[str, str]:
     server = {"WANDB_BASE_URL": options.server} if options.server else {}
-    return {**os.environ, "WANDB_ERROR_REPORTING": "false", **server}
+    # Its log would lie in the working directory.
+    return {**os.environ, "WANDB_ERROR_REPORTING": "false", "WANDB_DIR": str(folder), **server}
 
 
 def _end(process: "subprocess.Popen[bytes]", patience_s: float) -> None:
