@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 for library in ("OMP", "OPENBLAS", "MKL"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
+# Tests of tracking switch it on in the configuration of their own project.
+os.environ["AL_TRACKING"] = "none"
+
 # The gate decides on the same examples each time; on a developer's machine every run tries others.
 settings.register_profile("gate", derandomize=True)
 settings.load_profile("gate" if os.environ.get("CI") else "default")

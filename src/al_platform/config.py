@@ -24,6 +24,7 @@ from al_platform.families import parse_families
 from al_platform.sources import SourceOptions
 from al_platform.stages import DataClass
 from al_platform.storage.store import LOCAL, VOLUMES, Root, is_local
+from al_platform.tracking.options import TrackingOptions
 
 _DEFAULTS = "family_defaults"
 _EXPERIMENT = "experiment"
@@ -139,6 +140,19 @@ class FamilyConfigLoader(OmegaConfigLoader):
         own = self._absolute(f"{settings.root.rstrip('/')}/experiments/{settings.experiment}/{data_class}")
         return own if data_class == "logs" else {"base": base, "own": own}
 
+    @cached_property
+    def tracking(self) -> TrackingOptions:
+        """What the environment's ``tracking.yml`` says; no tracker where there is none.
+
+        Raises:
+            ConfigError: It holds a key that is not known or a value that does not fit.
+        """
+        try:
+            content = dict(self["tracking"])
+        except MissingConfigException:
+            content = {"backend": "none"}
+        return validate(TrackingOptions, content, "tracking.yml")
+
     @property
     def audit_anchor(self) -> str | None:
         """The root where the audit log's head is held outside; None where nowhere."""
@@ -158,7 +172,7 @@ class FamilyConfigLoader(OmegaConfigLoader):
     def _absolute(self, root: str) -> str:
         if not is_local(root):
             return root
-        path = str(self._project() / root)
+        path = str(self.project / root)
         # On macOS a project on another disk lies below /Volumes too.
         return f"{LOCAL}{path}" if path.startswith(VOLUMES) else path
 
@@ -178,6 +192,9 @@ class FamilyConfigLoader(OmegaConfigLoader):
         OmegaConf.register_new_resolver("root", self._root, replace=True)
         OmegaConf.register_new_resolver("traffic", self._traffic, replace=True)
         OmegaConf.register_new_resolver("engine", self._engine, replace=True)
+        OmegaConf.register_new_resolver("tracking", self._tracking, replace=True)
+        OmegaConf.register_new_resolver("project", self._project_folder, replace=True)
+        OmegaConf.register_new_resolver("experiment", self._experiment_name, replace=True)
 
     def _require_environment(self) -> None:
         conf = Path(self.conf_source)
@@ -201,7 +218,18 @@ class FamilyConfigLoader(OmegaConfigLoader):
     def _engine(self) -> Any:
         return OmegaConf.create(self.validated_globals.engine.model_dump(mode="json"))
 
-    def _project(self) -> Path:
+    def _tracking(self) -> Any:
+        return OmegaConf.create(self.tracking.model_dump(mode="json"))
+
+    def _project_folder(self) -> str:
+        return str(self.project)
+
+    def _experiment_name(self) -> str | None:
+        return self.validated_globals.experiment
+
+    @property
+    def project(self) -> Path:
+        """The project's folder; the working directory where the configuration is part of none."""
         conf = Path(self.conf_source).absolute()
         # Configuration beside no project, or in an archive, belongs to the installed package alone.
         return Path(find_kedro_project(conf) or Path.cwd()) if conf.is_dir() else Path.cwd()

@@ -4,6 +4,7 @@ from omegaconf.resolvers import oc
 
 from al_platform.config import FamilyConfigLoader
 from al_platform.hooks import CommitHooks, ConfigurationHooks, ReportHooks
+from al_platform.publishing.hooks import TrackingHooks
 
 CONFIG_LOADER_CLASS = FamilyConfigLoader
 CONFIG_LOADER_ARGS = {
@@ -11,6 +12,7 @@ CONFIG_LOADER_ARGS = {
     "default_run_env": "local",
     "config_patterns": {
         "families": ["families.yml"],
+        "tracking": ["tracking.yml"],
         "dashboard": ["dashboard.yml"],
         "governance": ["governance.yml"],
         "monitoring": ["monitoring.yml"],
@@ -19,8 +21,8 @@ CONFIG_LOADER_ARGS = {
     },
     # Kedro knows this one for credentials only; here roots come from the environment.
     "custom_resolvers": {"oc.env": oc.env},
-    "merge_strategy": {"parameters": "soft", "globals": "soft", "catalog": "soft", "export": "soft", "airflow": "soft"},
+    "merge_strategy": dict.fromkeys(["parameters", "globals", "catalog", "tracking", "export", "airflow"], "soft"),
 }
-HOOKS = (ConfigurationHooks(), CommitHooks(), ReportHooks())
+HOOKS = (ConfigurationHooks(), CommitHooks(), TrackingHooks(), ReportHooks())
 # Kedro-Viz records the last run only under Kedro's own runners; under ours its hooks do nothing but warn.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry", "kedro-viz")

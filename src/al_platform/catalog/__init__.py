@@ -10,6 +10,7 @@ from al_platform.catalog.partitions import PartitionedOutput
 from al_platform.catalog.past_champions import PastChampions
 from al_platform.catalog.platform import LedgerPartition, Platform
 from al_platform.catalog.traffic import ImportedPredictions, Traffic
+from al_platform.catalog.training_logger import TrainingLogger
 
 __all__ = [
     "AllCycles",
@@ -29,4 +30,5 @@ __all__ = [
     "SealedOutput",
     "StageOutput",
     "Traffic",
+    "TrainingLogger",
 ]

@@ -8,6 +8,7 @@ AlPlatformError
 ├── NotReadyError          an earlier stage has not run
 ├── PoolExhaustedError     fewer candidates than the budget
 ├── TrainingDataError      nothing to learn from: one class only, an empty set
+├── TrackerError           the experiment tracker did not take or answer
 └── StoreError             the store refuses or is damaged
     └── CommitConflictError    somebody else wrote the same log entry
 """
@@ -46,6 +47,10 @@ class PoolExhaustedError(AlPlatformError):
 
 class TrainingDataError(AlPlatformError):
     """Nothing to learn from: one class only, or an empty set."""
+
+
+class TrackerError(AlPlatformError):
+    """The experiment tracker did not take what it was given, or does not answer; nothing is lost by that."""
 
 
 class StoreError(AlPlatformError):

@@ -101,6 +101,7 @@ _READS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "Champion": _CHAMPIONS,
     "PastChampions": _CHAMPIONS,
     "Checkpoints": (("root", _CHECKPOINTS), ("root", "encoders/*")),
+    "TrainingLogger": (),
     "ChallengerBefore": (*_STAGE_FOLDER, ("root", "*/by_digest/*")),
     "ChampionLog": (("root", "*/log/*"),),
     "Traffic": (("root", "*/pages/*"),),
@@ -254,9 +255,9 @@ def _operator() -> Role:
         *_everything(),
         *(Grant("delete", area, pattern) for area, pattern in removed),
         *(Grant("clean", area, "*") for area in CLASSES),
-        *(Grant("write", "logs", pattern) for pattern in ("dashboard/*", "monitoring/*")),
+        *(Grant("write", "logs", pattern) for pattern in ("dashboard/*", "monitoring/*", "tracking/*")),
     ]
-    return _role(OPERATOR, "who looks after stores and loop: doctor, dashboard, monitor", [*grants, *_RUN])
+    return _role(OPERATOR, "who looks after stores and loop: doctor, dashboard, monitor, sync", [*grants, *_RUN])
 
 
 def _eraser() -> Role:

@@ -21,6 +21,7 @@ from al_platform.catalog import (
     PastChampions,
     SealedBatches,
     StageOutput,
+    TrainingLogger,
 )
 from al_platform.catalog.champion import ChampionEntry, load_model
 from al_platform.catalog.history import with_cycle
@@ -36,6 +37,7 @@ from al_platform.storage.commit_log import Manifest, Output, StageKey
 from al_platform.storage.run import Run
 from al_platform.storage.store import Store, open_store
 from al_platform.stores import Stores
+from al_platform.tracking.fits import NothingFollows
 
 OUTSIDE = "platform"
 PARAMETER = "params:"
@@ -121,7 +123,9 @@ class Replay:
     def _input(self, manifest: Manifest, name: str) -> AbstractDataset[Any, Any]:
         if name.startswith(PARAMETER):
             return MemoryDataset(_parameter(manifest, name.removeprefix(PARAMETER)))
-        if isinstance(dataset := self._dataset(name), Checkpoints):
+        if isinstance(dataset := self._dataset(name), TrainingLogger):
+            return MemoryDataset(NothingFollows(), copy_mode="assign")
+        if isinstance(dataset, Checkpoints):
             scratch = Path(self.store.root) / CHECKPOINTS
             return MemoryDataset(dataset.apart(self._stores.by_class["models"], scratch), copy_mode="assign")
         if name not in manifest.inputs:

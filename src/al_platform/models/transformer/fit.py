@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -27,6 +27,9 @@ from al_platform.models.transformer.options import TransformerFitOptions, Transf
 from al_platform.models.transformer.texts import PageTokenizer
 from al_platform.models.transformer.train import device_count, precision_of, train_here
 from al_platform.models.transformer.workers import train_in_workers
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
 
 NOT_FINITE_FILE = "not_finite.json"
 
@@ -81,6 +84,7 @@ def fit_transformer(
     *,
     checkpoints: Checkpoints,
     champion: Classifier | None = None,
+    logger: "Logger | None" = None,
     show_progress: bool = False,
 ) -> TransformerFit:
     """Fine-tune an encoder; interrupted, the same call goes on from its last checkpoint.
@@ -97,6 +101,7 @@ def fit_transformer(
         seed: Of the head, the order of rows and dropout.
         checkpoints: Where checkpoints and stored encoders are.
         champion: The model in use; its weights are started from where ``fit.start_from`` asks for it.
+        logger: Receives the losses, on the first device alone.
         show_progress: Whether to write one progress line to standard error.
 
     Raises:
@@ -111,7 +116,7 @@ def fit_transformer(
     key = training_key(train, validation, taxonomy, options, fit, seed, start, checkpoints.code_revision)
     checkpoints.load(key)
     job = _job(train, validation, taxonomy, options, fit, seed, start, checkpoints.scratch(key))
-    trained = _train(job, train, key, checkpoints, show_progress)
+    trained = _train(job, train, key, checkpoints, logger, show_progress)
     progress = trained.progress
     return TransformerFit(
         classifier=_calibrated(trained, start.pretrained, validation, taxonomy, options),
@@ -218,7 +223,14 @@ def _job(
     )
 
 
-def _train(job: Job, train: LabelledTexts, key: str, checkpoints: Checkpoints, show_progress: bool) -> Trained:
+def _train(
+    job: Job,
+    train: LabelledTexts,
+    key: str,
+    checkpoints: Checkpoints,
+    logger: "Logger | None",
+    show_progress: bool,
+) -> Trained:
     def keep(checkpoint: Path) -> None:
         if job.fit.store_checkpoints:
             checkpoints.save(key, checkpoint)
@@ -226,8 +238,8 @@ def _train(job: Job, train: LabelledTexts, key: str, checkpoints: Checkpoints, s
     n_devices = device_count(job.fit)
     try:
         if n_devices > 1:
-            return train_in_workers(job, keep, n_devices)
-        return train_here(job, keep, show_progress=show_progress)
+            return train_in_workers(job, keep, n_devices, logger)
+        return train_here(job, keep, logger=logger, show_progress=show_progress)
     except NotFiniteError as error:
         saved = _save_batch(error, train, checkpoints.scratch(key))
         checkpoints.save(key, saved)

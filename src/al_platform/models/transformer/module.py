@@ -28,6 +28,7 @@ from al_platform.models.transformer.losses import page_losses
 from al_platform.models.transformer.network import PageNetwork, train_mode
 
 LOG = logging.getLogger("al_platform")
+LOGGED_STEPS = 10  # the loss of every tenth step is told
 VALIDATION_TOKENS = 16_384  # of a padded batch
 NO_DECAY = ("bias", "norm")
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -111,6 +112,10 @@ class TransformerModule(L.LightningModule):
         self.progress = replace(
             done, step=done.step + 1, step_in_epoch=done.step_in_epoch + 1, epoch_loss=done.epoch_loss + losses
         )
+        if self.progress.step % LOGGED_STEPS == 0:
+            rate = max(group["lr"] for group in optimizer.param_groups)
+            for logger in self.loggers:
+                logger.log_metrics({"step_loss": losses, "learning_rate": rate}, step=self.progress.step)
 
     def on_train_batch_end(self, outputs: Any, batch: Rows, batch_idx: int) -> None:
         """Leave a checkpoint now and then; the end of an epoch leaves its own."""
@@ -144,7 +149,7 @@ class TransformerModule(L.LightningModule):
         self.trainer.should_stop = self.progress.is_finished
         self._leave_checkpoint()
         for logger in self.loggers:
-            logger.log_metrics({**self.progress.history[-1]}, step=epoch)
+            logger.log_metrics({**self.progress.history[-1]}, step=self.progress.step)
 
     def kept_tensors(self) -> dict[str, NDArray[np.float32]]:
         """Return all weights, those of the best epoch where there is one."""

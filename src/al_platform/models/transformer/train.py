@@ -12,6 +12,7 @@ import lightning as L
 import torch
 import torch.distributed as dist
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -105,6 +106,7 @@ def train_here(
     *,
     n_devices: int = 1,
     meeting: Path | None = None,
+    logger: Logger | None = None,
     show_progress: bool = False,
 ) -> Trained:
     """Do a job in this process, from its newest checkpoint on.
@@ -114,6 +116,7 @@ def train_here(
         on_checkpoint: Called with each new checkpoint.
         n_devices: Processes that work on this job at once, of which this is one.
         meeting: The file at which these processes meet.
+        logger: Receives the losses; with several processes each of them needs one.
         show_progress: Whether to write one progress line to standard error.
 
     Raises:
@@ -127,7 +130,7 @@ def train_here(
         network = _network(job)
         module = TransformerModule(job, network, progress, saved, on_checkpoint)
         if not progress.is_finished:
-            _fit(module, n_devices, meeting, show_progress)
+            _fit(module, n_devices, meeting, logger, show_progress)
         tensors = module.kept_tensors()
     devices = tuple(_device_name(uses_gpu(job.fit), index) for index in range(n_devices))
     wall_s = progress.wall_s + time.monotonic() - started
@@ -163,7 +166,9 @@ def _resumed(job: Job) -> tuple[Progress, dict[str, Any]]:
     return Progress.from_json(state), tensors
 
 
-def _fit(module: TransformerModule, n_devices: int, meeting: Path | None, show_progress: bool) -> None:
+def _fit(
+    module: TransformerModule, n_devices: int, meeting: Path | None, logger: Logger | None, show_progress: bool
+) -> None:
     fit, progress = module.job.fit, module.progress
     with tempfile.TemporaryDirectory() as folder, quiet():
         if fit.threads:
@@ -176,7 +181,7 @@ def _fit(module: TransformerModule, n_devices: int, meeting: Path | None, show_p
             precision=precision_of(fit),
             max_epochs=fit.max_epochs - progress.epoch,
             deterministic="warn" if fit.deterministic else False,
-            logger=False,
+            logger=logger or False,
             callbacks=[StepLine()] if show_progress else None,
             num_sanity_val_steps=0,
             limit_val_batches=1.0 if len(module.job.validation) else 0,

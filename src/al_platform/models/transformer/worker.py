@@ -18,13 +18,15 @@ def main(folder: Path, parent: int) -> int:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     from al_platform.domain.errors import AlPlatformError
     from al_platform.models.transformer.job import Job
+    from al_platform.models.transformer.metrics_file import MetricsFile
     from al_platform.models.transformer.train import train_here
-    from al_platform.models.transformer.workers import MEETING, write_error, write_result
+    from al_platform.models.transformer.workers import MEETING, METRICS, write_error, write_result
 
     is_first = os.environ["LOCAL_RANK"] == "0"
     try:
         job, n_devices = Job.load(folder), int(os.environ["WORLD_SIZE"])
-        trained = train_here(job, lambda _: None, n_devices=n_devices, meeting=folder / MEETING)
+        logger = MetricsFile(folder / METRICS if is_first else None)
+        trained = train_here(job, lambda _: None, n_devices=n_devices, meeting=folder / MEETING, logger=logger)
     except AlPlatformError as error:
         write_error(error, folder)
         return 1

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import safetensors.numpy
 import torch
@@ -22,6 +22,10 @@ from al_platform.domain.errors import AlPlatformError, ConfigError
 from al_platform.models.transformer.checkpoints import held, newest_checkpoint
 from al_platform.models.transformer.failures import NotFiniteError, OutOfMemoryError, TrainingStoppedError
 from al_platform.models.transformer.job import Job, Progress, Trained
+from al_platform.models.transformer.metrics_file import MetricsReader
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
 
 LOG = logging.getLogger("al_platform")
 WORKER = "al_platform.models.transformer.worker"
@@ -29,19 +33,23 @@ RESULT_TENSORS = "result.safetensors"
 RESULT = "result.json"
 ERROR = "error.json"
 MEETING = "meeting"
+METRICS = "metrics.jsonl"
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 POLL_S = 0.2
 STOP_S = 10.0
 LAST_LINES = 20
 
 
-def train_in_workers(job: Job, on_checkpoint: Callable[[Path], None], n_devices: int) -> Trained:
+def train_in_workers(
+    job: Job, on_checkpoint: Callable[[Path], None], n_devices: int, logger: "Logger | None" = None
+) -> Trained:
     """Do a job in a process for each device.
 
     Args:
         job: What to do.
         on_checkpoint: Called in this process with each new checkpoint.
         n_devices: How many processes.
+        logger: Receives, in this process, what the first device measures.
 
     Raises:
         NotFiniteError: The training diverged.
@@ -52,11 +60,13 @@ def train_in_workers(job: Job, on_checkpoint: Callable[[Path], None], n_devices:
     with tempfile.TemporaryDirectory(prefix="al-platform-") as name:
         folder = Path(name)
         job.save(folder)
+        metrics = MetricsReader(folder / METRICS, logger)
         workers = [_start(folder, rank, n_devices, job) for rank in range(n_devices)]
         try:
-            _wait(workers, folder, job, on_checkpoint)
+            _wait(workers, folder, job, on_checkpoint, metrics)
         finally:
             _stop(workers)
+            metrics.hand_on()
         trained = read_result(folder)
     for event in trained.progress.events:
         LOG.warning(event)
@@ -114,11 +124,16 @@ def _start(folder: Path, rank: int, n_devices: int, job: Job) -> "subprocess.Pop
 
 
 def _wait(
-    workers: list["subprocess.Popen[bytes]"], folder: Path, job: Job, on_checkpoint: Callable[[Path], None]
+    workers: list["subprocess.Popen[bytes]"],
+    folder: Path,
+    job: Job,
+    on_checkpoint: Callable[[Path], None],
+    metrics: MetricsReader,
 ) -> None:
     handed_on = newest_checkpoint(job.checkpoint_folder)
     while any(worker.poll() is None for worker in workers) and not any(worker.returncode for worker in workers):
         time.sleep(POLL_S)
+        metrics.hand_on()
         newest = newest_checkpoint(job.checkpoint_folder)
         if newest is not None and newest != handed_on:
             # Workers remove a checkpoint when they leave the next one, and handing one on may take minutes.

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -14,8 +15,11 @@ from al_platform.models.model import Model, ModelOptions, TrainedModel
 from al_platform.models.transformer.checkpoints import Checkpoints
 from al_platform.pipelines.training.options import TrainingOptions
 from al_platform.pipelines.training.record import training_record
+from al_platform.tracking.fits import FollowedFits
 
 if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
+
     from al_platform.models.fit import FitResult
     from al_platform.models.transformer.fit import TransformerFit
 
@@ -27,6 +31,7 @@ def train_model(
     dataset: pa.Table,
     champion: Model | None,
     checkpoints: Checkpoints,
+    fits: FollowedFits,
     taxonomy: Taxonomy,
     model: ModelOptions,
     options: TrainingOptions,
@@ -39,6 +44,7 @@ def train_model(
         dataset: See ``schemas.DATASET``.
         champion: The model in use, from which a transformer may start; None before the first.
         checkpoints: Where an interrupted training goes on from.
+        fits: What follows the training of the challenger while it runs.
         taxonomy: The family's labels.
         model: Which model, and what it reads of a page.
         options: Seed and fitting.
@@ -61,14 +67,19 @@ def train_model(
     }
     inputs = _inputs(train, validation, champion)
     started = time.monotonic()
-    ngram = _fit_ngram(train, validation, taxonomy, model, options)
+    parameters = {"model": model.model_dump(mode="json"), "training": options.model_dump(mode="json")}
+    said = {**facts, "inputs": inputs, "parameters": parameters}
+    is_simpler = model.encoder != "ngram"
+    with nullcontext() if is_simpler else fits.follow(said) as logger:
+        ngram = _fit_ngram(train, validation, taxonomy, model, options, logger)
     wall_s = _seconds_since(started)
     spent: dict[str, Any] = {"devices": [CPU], "device_s": wall_s, "wall_s": wall_s, "inputs": inputs}
     summary = {**facts, **_learnt(ngram)}
     simpler = TrainedModel(ngram.classifier, training_record(summary, spent, taxonomy, model, options))
     if model.encoder == "ngram":
         return simpler, summary
-    found = _fit_transformer(train, validation, champion, checkpoints, taxonomy, model, options)
+    with fits.follow(said) as logger:
+        found = _fit_transformer(train, validation, champion, checkpoints, taxonomy, model, options, logger)
     start = {"from": found.start.start_from, "why": found.start.why}
     summary = {**facts, **_learnt(found), "start": start, "simpler_model": _learnt(ngram)}
     spent = {**_spent(found, inputs), "wall_s": _seconds_since(started)}
@@ -118,12 +129,18 @@ def statements(train: LabelledTexts, taxonomy: Taxonomy, champion: Model | None,
 
 
 def _fit_ngram(
-    train: LabelledTexts, validation: LabelledTexts, taxonomy: Taxonomy, model: ModelOptions, options: TrainingOptions
+    train: LabelledTexts,
+    validation: LabelledTexts,
+    taxonomy: Taxonomy,
+    model: ModelOptions,
+    options: TrainingOptions,
+    logger: "Logger | None",
 ) -> "FitResult":
     # Imported here so that commands which train nothing do not load torch.
     from al_platform.models.fit import fit_classifier
 
-    return fit_classifier(train, validation, taxonomy, model.ngram, options.fit, options.seed, show_progress=True)
+    fit, seed = options.fit, options.seed
+    return fit_classifier(train, validation, taxonomy, model.ngram, fit, seed, logger=logger, show_progress=True)
 
 
 def _fit_transformer(
@@ -134,6 +151,7 @@ def _fit_transformer(
     taxonomy: Taxonomy,
     model: ModelOptions,
     options: TrainingOptions,
+    logger: "Logger | None",
 ) -> "TransformerFit":
     from al_platform.models.transformer.fit import fit_transformer
 
@@ -146,6 +164,7 @@ def _fit_transformer(
         options.seed,
         checkpoints=checkpoints,
         champion=champion.classifier if champion else None,
+        logger=logger,
         show_progress=True,
     )
 

@@ -15,6 +15,7 @@ def create_pipeline() -> Pipeline:
                     "dataset",
                     "champion",
                     "checkpoints",
+                    "training_logger",
                     "params:taxonomy",
                     "params:model",
                     "params:training",

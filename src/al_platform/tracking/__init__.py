@@ -1,0 +1,1 @@
+"""Experiment trackers behind one protocol: W&B, MLflow and none. No other part imports their libraries."""
