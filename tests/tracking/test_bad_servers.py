@@ -4,11 +4,11 @@ import time
 
 import pytest
 from bad_servers import BAD_SERVERS
-from tracked import tracked_run
 
 from al_platform.domain.errors import TrackerError
 from al_platform.tracking.options import TrackingOptions
 from al_platform.tracking.sender import Sender
+from tracked import tracked_run
 
 _START_S = 45  # of the libraries, on a busy machine
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tracked import Seen, model, seen_in_mlflow, seen_in_wandb_files, tracked_run
 
 from al_platform.domain.errors import ConfigError
 from al_platform.tracking.options import TrackingOptions
@@ -13,6 +12,7 @@ from al_platform.tracking.registry import open_tracker
 from al_platform.tracking.sender import Sender
 from al_platform.tracking.tracked_run import FitHeader
 from al_platform.tracking.tracker import Tracker
+from tracked import Seen, model, seen_in_mlflow, seen_in_wandb_files, tracked_run
 
 
 @dataclass(frozen=True)
