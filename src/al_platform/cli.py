@@ -26,6 +26,7 @@ from al_platform.lineage.cli import erase, lineage
 from al_platform.monitoring.cli import monitor
 from al_platform.rebuild.cli import rebuild
 from al_platform.records.cli import query
+from al_platform.replay.cli import replay
 from al_platform.reports.cli import report
 from al_platform.storage.redaction import redact
 
@@ -93,7 +94,7 @@ def al(context: click.Context, experiment: str | None) -> None:
 
 for command in (
     *(audit, champions, dashboard, doctor, erase, export, governance),
-    *(lineage, plan_budget, monitor, promote, query, rebuild, report, rollback),
+    *(lineage, plan_budget, monitor, promote, query, rebuild, replay, report, rollback),
 ):
     al.add_command(command)
 
