@@ -24,6 +24,7 @@ from al_platform.governance.cli import governance
 from al_platform.health.cli import audit, doctor
 from al_platform.lineage.cli import erase, lineage
 from al_platform.monitoring.cli import monitor
+from al_platform.onboarding.cli import new_family
 from al_platform.rebuild.cli import rebuild
 from al_platform.records.cli import query
 from al_platform.replay.cli import replay
@@ -94,7 +95,7 @@ def al(context: click.Context, experiment: str | None) -> None:
 
 for command in (
     *(audit, champions, dashboard, doctor, erase, export, governance),
-    *(lineage, plan_budget, monitor, promote, query, rebuild, replay, report, rollback),
+    *(lineage, plan_budget, monitor, new_family, promote, query, rebuild, replay, report, rollback),
 ):
     al.add_command(command)
 
