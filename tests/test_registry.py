@@ -20,7 +20,7 @@ def context(project):
 
 def test_monthly_quarterly_and_every_job_and_stage_are_registered(context):
     jobs = {"monthly", "quarterly", "select", "ingest", "train"}
-    assert set(pipelines) == {"__default__", *jobs, *(stage.name for stage in STAGES)}
+    assert set(pipelines) == {"__default__", "replay", *jobs, *(stage.name for stage in STAGES)}
     assert {node.name for node in pipelines["__default__"].nodes} == {n.name for n in pipelines["monthly"].nodes}
 
 

@@ -24,9 +24,11 @@ from al_platform.governance.cli import governance
 from al_platform.health.cli import audit, doctor
 from al_platform.lineage.cli import erase, lineage
 from al_platform.monitoring.cli import monitor
+from al_platform.onboarding.cli import new_family
 from al_platform.publishing.cli import sync
 from al_platform.rebuild.cli import rebuild
 from al_platform.records.cli import query
+from al_platform.replay.cli import replay
 from al_platform.reports.cli import report
 from al_platform.storage.redaction import redact
 
@@ -94,7 +96,7 @@ def al(context: click.Context, experiment: str | None) -> None:
 
 for command in (
     *(audit, champions, dashboard, doctor, erase, export, governance),
-    *(lineage, plan_budget, monitor, promote, query, rebuild, report, rollback, sync),
+    *(lineage, plan_budget, monitor, new_family, promote, query, rebuild, replay, report, rollback, sync),
 ):
     al.add_command(command)
 

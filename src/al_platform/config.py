@@ -28,7 +28,11 @@ from al_platform.tracking.options import TrackingOptions
 
 _DEFAULTS = "family_defaults"
 _EXPERIMENT = "experiment"
-_OF_THE_RUN = ("cycle", _EXPERIMENT)
+_GLOBALS = "globals"
+_FAMILIES = "families"
+_REPLAY = "replay"
+_OF_THE_RUN = ("cycle", _EXPERIMENT, _FAMILIES, _GLOBALS, _REPLAY)
+_INTERNAL = {_DEFAULTS, _FAMILIES, _GLOBALS}
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -114,17 +118,21 @@ class FamilyConfigLoader(OmegaConfigLoader):
 
     @property
     def families(self) -> list[str]:
-        """The names in ``families.yml``."""
-        return parse_families(self["families"])
+        """The names in ``families.yml``, or those of them that the run names itself."""
+        names = parse_families(self["families"])
+        only = (self.runtime_params or {}).get(_FAMILIES)
+        for name in set(only or ()) - {*names}:
+            raise ConfigError(f"There is no family {name!r}. {known_names(name, names)}")
+        return names if only is None else [name for name in names if name in only]
 
     @cached_property
     def validated_globals(self) -> Globals:
-        """The content of ``globals.yml`` with its defaults.
+        """The content of ``globals.yml`` with its defaults; a run's own ``globals`` replace keys of it.
 
         Raises:
             ConfigError: It holds a key that is not known or a value that does not fit.
         """
-        content = dict(self["globals"])
+        content = {**self["globals"], **(self.runtime_params or {}).get(_GLOBALS, {})}
         experiment = (self.runtime_params or {}).get(_EXPERIMENT, content.get(_EXPERIMENT))
         return validate(Globals, {**content, _EXPERIMENT: experiment}, "globals.yml")
 
@@ -152,6 +160,11 @@ class FamilyConfigLoader(OmegaConfigLoader):
         except MissingConfigException:
             content = {"backend": "none"}
         return validate(TrackingOptions, content, "tracking.yml")
+
+    @property
+    def replays(self) -> str:
+        """The root below which each replay has a folder of its own."""
+        return self._absolute(f"{self.validated_globals.root.rstrip('/')}/replays")
 
     @property
     def audit_anchor(self) -> str | None:
@@ -195,6 +208,7 @@ class FamilyConfigLoader(OmegaConfigLoader):
         OmegaConf.register_new_resolver("tracking", self._tracking, replace=True)
         OmegaConf.register_new_resolver("project", self._project_folder, replace=True)
         OmegaConf.register_new_resolver("experiment", self._experiment_name, replace=True)
+        OmegaConf.register_new_resolver("replays", self._replays, replace=True)
 
     def _require_environment(self) -> None:
         conf = Path(self.conf_source)
@@ -214,6 +228,10 @@ class FamilyConfigLoader(OmegaConfigLoader):
 
     def _traffic(self) -> Any:
         return OmegaConf.create(self.validated_globals.traffic.model_dump(mode="json"))
+
+    def _replays(self) -> Any:
+        place = {"root": self.replays, "project": str(self.project), "conf": self.conf_source, "env": self.env}
+        return OmegaConf.create(place)
 
     def _engine(self) -> Any:
         return OmegaConf.create(self.validated_globals.engine.model_dump(mode="json"))
@@ -240,12 +258,16 @@ class FamilyConfigLoader(OmegaConfigLoader):
         layers = [self._layer(environment) for environment in environments]
         layers.append(dict(self.runtime_params or {}))
         known = {*families, _DEFAULTS, *_OF_THE_RUN}
-        # An environment may leave out families of the base; their parameter files stay where they are.
-        left_out = set(parse_families(self._layer(self.base_env, "families")))
+        # An environment may leave out families of the base; their parameter files stay where they are. So may a run.
+        in_base, in_use = (
+            set(parse_families(self._layer(self.base_env, "families"))),
+            set(parse_families(self["families"])),
+        )
         for index, layer in enumerate(layers):
-            for name in layer.keys() - known - (left_out if index == 0 else set()):
-                raise ConfigError(f"Parameter {name!r} belongs to no family. {known_names(name, known - {_DEFAULTS})}")
-        return {"cycle": self.cycle, **{family: _family_parameters(family, layers) for family in families}}
+            for name in layer.keys() - known - in_use - (in_base if index == 0 else set()):
+                raise ConfigError(f"Parameter {name!r} belongs to no family. {known_names(name, known - _INTERNAL)}")
+        by_family = {family: _family_parameters(family, layers) for family in families}
+        return {"cycle": self.cycle, _REPLAY: _replay_parameters(layers), **by_family}
 
     def _layer(self, environment: str, kind: str = "parameters") -> dict[str, Any]:
         # Kedro merges runtime parameters into each layer of the kind "parameters"; here they must come last.
@@ -262,6 +284,13 @@ def _family_parameters(family: str, layers: list[dict[str, Any]]) -> dict[str, A
     parts = [layer.get(name) or {} for layer in layers for name in (_DEFAULTS, family)]
     merged = OmegaConf.to_container(OmegaConf.merge(*parts, {"family": family}), resolve=True)
     return validate(FamilyParameters, merged, f"the parameters of {family}", family).model_dump(mode="json")
+
+
+def _replay_parameters(layers: list[dict[str, Any]]) -> dict[str, Any]:
+    from al_platform.pipelines.replay.options import ReplayOptions
+
+    merged = OmegaConf.to_container(OmegaConf.merge(*(layer.get(_REPLAY) or {} for layer in layers)), resolve=True)
+    return validate(ReplayOptions, merged, "the parameters of a replay", _REPLAY).model_dump(mode="json")
 
 
 def validate(model: type[_Model], value: Any, what: str, prefix: str = "") -> _Model:

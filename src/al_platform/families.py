@@ -9,7 +9,9 @@ from al_platform.domain.errors import ConfigError
 # Kedro registers pipelines without the context that loaded the configuration, so the hook leaves the names here.
 _configured: list[str] = []
 
-RESERVED = frozenset({"cycle", "family_defaults", "params", "parameters", "pages"})
+RESERVED = frozenset(
+    {"cycle", "family_defaults", "params", "parameters", "pages", "replay", "globals", "experiment", "families"}
+)
 
 
 def parse_families(config: Mapping[str, Any]) -> list[str]:

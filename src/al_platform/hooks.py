@@ -21,6 +21,7 @@ from al_platform.storage.run_record import RunJournal, actor, start_of
 from al_platform.storage.store import Store, open_store
 
 LOG = logging.getLogger("al_platform")
+REPLAY = "replay"
 
 
 class ConfigurationHooks:
@@ -140,21 +141,23 @@ class ReportHooks:
         self._loader = context.config_loader
 
     @hook_impl
-    def after_pipeline_run(self) -> None:
+    def after_pipeline_run(self, run_params: dict[str, Any]) -> None:
         """Print the table."""
-        self._print()
+        self._print(run_params)
 
     @hook_impl
-    def on_pipeline_error(self) -> None:
+    def on_pipeline_error(self, run_params: dict[str, Any]) -> None:
         """Print the table; the error follows it, and must, also where the table cannot be read."""
         try:
-            self._print()
+            self._print(run_params)
         except StoreError as error:
             LOG.warning("Where every family stands cannot be read: %s", error)
 
-    def _print(self) -> None:
+    def _print(self, run_params: dict[str, Any]) -> None:
         from al_platform.status import print_status, read_status
 
+        if run_params.get("pipeline_names") == [REPLAY]:
+            return  # it moves no family of this store
         print_status(read_status(self._loader, self._loader.cycle))
 
 

@@ -1,10 +1,11 @@
-"""Pipelines by name: each stage, each job (``select``, ``ingest``, ``train``), ``monthly`` and ``quarterly``."""
+"""Pipelines by name: stages, jobs (``select``, ``ingest``, ``train``), ``monthly``, ``quarterly`` and ``replay``."""
 
 from importlib import import_module
 
 from kedro.pipeline import Pipeline
 
 from al_platform.families import family_names
+from al_platform.pipelines import replay
 from al_platform.stages import CADENCES, JOBS, STAGES, Stage
 
 SHARED = frozenset({"pages"})
@@ -18,7 +19,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     for name in (*CADENCES, *JOBS):
         parts = [by_stage[stage.name] for stage in STAGES if name in (stage.cadence, stage.job)]
         grouped[name] = sum(parts, Pipeline([]))
-    return {"__default__": grouped["monthly"], **grouped, **by_stage}
+    return {"__default__": grouped["monthly"], **grouped, **by_stage, "replay": replay.create_pipeline()}
 
 
 def instantiate(family: str, stage: Stage) -> Pipeline:

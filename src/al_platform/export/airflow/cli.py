@@ -26,15 +26,25 @@ def airflow(env: str | None, check: bool) -> None:
     """Write the DAGs, and for the plugins folder what they import, to airflow_dags."""
     from al_platform.project import project_folder
 
-    folder = project_folder() / FOLDER
-    expected = generated(project_folder(), env)
-    found = {name: (folder / name).read_text() for name in _present(folder)}
     if not check:
-        _write(folder, expected, found)
-        click.echo(f"{len(expected)} files written to {FOLDER}.")
-    elif found != expected:
+        click.echo(f"{write_dags(project_folder(), env)} files written to {FOLDER}.")
+        return
+    expected = generated(project_folder(), env)
+    found = _found(project_folder() / FOLDER)
+    if found != expected:
         click.echo("".join(_differences(found, expected)), nl=False)
         raise click.ClickException(f"{FOLDER} is not as it is generated. Run make dags and review the difference.")
+
+
+def write_dags(project: Path, env: str | None) -> int:
+    """Write the DAGs of an environment in place of those that are there; return the number of files."""
+    folder, expected = project / FOLDER, generated(project, env)
+    _write(folder, expected, _found(folder))
+    return len(expected)
+
+
+def _found(folder: Path) -> dict[str, str]:
+    return {name: (folder / name).read_text() for name in _present(folder)}
 
 
 def generated(project: Path, env: str | None) -> dict[str, str]:

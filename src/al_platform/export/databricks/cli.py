@@ -20,15 +20,19 @@ def databricks(env: str | None, check: bool) -> None:
     from al_platform.project import project_folder
 
     project = project_folder()
-    expected = checked_bundle(project, env).files()
-    different = difference(project, expected)
-    if check and different:
+    if not check:
+        click.echo(f"{write_bundle(project, env)} files written: databricks.yml, databricks/ and notebooks/.")
+    elif different := difference(project, checked_bundle(project, env).files()):
         raise click.ClickException(
             f"{different}\nNot as they are generated. Run kedro al export databricks without --check, and review."
         )
-    if not check:
-        _write(project, expected)
-        click.echo(f"{len(expected)} files written: databricks.yml, databricks/ and notebooks/.")
+
+
+def write_bundle(project: Path, env: str | None) -> int:
+    """Write the bundle of an environment in place of what is there; return the number of files."""
+    expected = checked_bundle(project, env).files()
+    _write(project, expected)
+    return len(expected)
 
 
 def checked_bundle(project: Path, env: str | None) -> "Bundle":
