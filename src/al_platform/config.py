@@ -31,7 +31,8 @@ _EXPERIMENT = "experiment"
 _GLOBALS = "globals"
 _FAMILIES = "families"
 _REPLAY = "replay"
-_OF_THE_RUN = ("cycle", _EXPERIMENT, _FAMILIES, _GLOBALS, _REPLAY)
+_TRACKING = "tracking"
+_OF_THE_RUN = ("cycle", _EXPERIMENT, _FAMILIES, _GLOBALS, _REPLAY, _TRACKING)
 _INTERNAL = {_DEFAULTS, _FAMILIES, _GLOBALS}
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -150,7 +151,7 @@ class FamilyConfigLoader(OmegaConfigLoader):
 
     @cached_property
     def tracking(self) -> TrackingOptions:
-        """What the environment's ``tracking.yml`` says; no tracker where there is none.
+        """What ``tracking.yml`` says, no tracker where there is none; a run's own ``tracking`` replaces keys of it.
 
         Raises:
             ConfigError: It holds a key that is not known or a value that does not fit.
@@ -159,6 +160,7 @@ class FamilyConfigLoader(OmegaConfigLoader):
             content = dict(self["tracking"])
         except MissingConfigException:
             content = {"backend": "none"}
+        content |= (self.runtime_params or {}).get(_TRACKING, {})
         return validate(TrackingOptions, content, "tracking.yml")
 
     @property

@@ -10,7 +10,8 @@ from al_platform.domain.errors import ConfigError
 _configured: list[str] = []
 
 RESERVED = frozenset(
-    {"cycle", "family_defaults", "params", "parameters", "pages", "replay", "globals", "experiment", "families"}
+    {"cycle", "family_defaults", "params", "parameters", "pages"}
+    | {"replay", "globals", "experiment", "families", "tracking"}
 )
 
 

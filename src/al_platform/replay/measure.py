@@ -1,6 +1,6 @@
 """Models against the truth of a month's traffic."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -24,7 +24,7 @@ from al_platform.models.calibration import probabilities_of
 from al_platform.models.classifier import Classifier, NgramClassifier
 from al_platform.models.features import count_ngrams, tfidf
 from al_platform.models.options import NgramOptions
-from al_platform.storage.commit_log import StageKey, head
+from al_platform.storage.commit_log import StageKey, head, parts_of
 from al_platform.storage.store import Store, open_store
 
 SET = "traffic"
@@ -132,8 +132,8 @@ def _known(table: pa.Table, family: str, taxonomy: Taxonomy) -> list[bool]:
 def true_accuracy(loader: FamilyConfigLoader, family: str, cycle: str, thresholds: Sequence[float]) -> float | None:
     """Return the share of a month's scored pages that got exactly their true labels; None before a champion."""
     taxonomy = Taxonomy.model_validate(loader["parameters"][family]["taxonomy"])
-    truth = _truth(loader, family, cycle)
     predictions = predictions_of(open_store(loader.root("datasets")), family, cycle)
+    truth = _truth(loader, family, cycle, predictions["page_id"].to_pylist())
     pairs = [
         (probabilities, truth[page_id])
         for page_id, probabilities in zip(
@@ -155,13 +155,14 @@ def predictions_of(store: Store, family: str, cycle: str) -> pa.Table:
     """Return ``page_id`` and ``probabilities`` of a month's scored pages."""
     manifest = head(store, StageKey(family, cycle, "scoring"))
     assert manifest is not None
-    found = read_output(store, manifest.outputs["predictions"], format_named("parquet"))
-    return found.select(["page_id", "probabilities"])
+    parquet = format_named("parquet")
+    parts = (read_output(store, output, parquet) for output in parts_of(manifest.outputs, "predictions"))
+    return pa.concat_tables([part.select(["page_id", "probabilities"]) for part in parts])
 
 
-def _truth(loader: FamilyConfigLoader, family: str, cycle: str) -> Mapping[str, list[str]]:
+def _truth(loader: FamilyConfigLoader, family: str, cycle: str, page_ids: Collection[str]) -> Mapping[str, list[str]]:
     traffic = loader.validated_globals.traffic.model_dump(mode="json")
-    return truth_of(loader.root("traffic"), cycle, traffic, f"truth_{family}")
+    return truth_of(open_store(loader.root("traffic")), cycle, traffic, f"truth_{family}", page_ids)
 
 
 def _accuracy(truth: BoolArray, decisions: BoolArray) -> Estimate:

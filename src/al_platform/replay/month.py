@@ -63,7 +63,12 @@ class Replayed:
             "traffic": self.world.traffic_of(spec.seed),
             "audit_anchor": None,
         }
-        parameters = {"families": [self.family], "globals": store, self.family: self._parameters(spec)}
+        parameters = {
+            "families": [self.family],
+            "globals": store,
+            "tracking": {"backend": "none"},  # dozens of trainings that nobody asked to see
+            self.family: self._parameters(spec),
+        }
         return Loop(self.project, self.env, parameters)
 
     def cycle(self, number: int) -> str:
@@ -87,14 +92,15 @@ class Replayed:
         people: dict[str, Any] = {"seed": spec.seed}
         if self.options.error_rates is not None:
             people["error_rates"] = list(self.options.error_rates)
+        annotation: dict[str, Any] = {"backend": "simulated", "simulated": people}
         if self.options.answers_per_page is not None:
-            people["answers_per_page"] = self.options.answers_per_page
+            annotation["answers_per_page"] = self.options.answers_per_page
             people["annotators"] = max(5, self.options.answers_per_page)
         return {
             "selection": selection,
             "training": {"seed": spec.seed},
             "preparation": {"splits": {"seed": spec.seed}},
-            "annotation": {"backend": "simulated", "simulated": people},
+            "annotation": annotation,
         }
 
 
