@@ -182,7 +182,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", default=os.environ.get("QUICK") == "1", help="fewer texts")
     is_quick = parser.parse_args().quick
-    measurements = measure(mixed_texts(256 if is_quick else 1_000), 1 if is_quick else REPEATS)
+    measurements = measure(mixed_texts(256 if is_quick else 600), 1 if is_quick else REPEATS)
     for row in measurements:
         times = f"{row.times_the_pipeline:>7.2f} times the pipeline, {row.times_the_pipeline_cpu:.2f} in CPU seconds"
         print(f"{row.method:<18}{row.texts_per_s:>8.1f} texts/s{times}, within {row.max_difference:.0e}")

@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -49,7 +50,8 @@ BATCH = 32
 RATE = 5e-5
 NEVER = 10**6
 SEED = 0
-FROZEN = {"max_tokens": 64, "frozen_layers": 3}
+FROZEN = TransformerOptions(name="", max_tokens=64, frozen_layers=3)
+FULL = TransformerOptions(name="", max_tokens=256)
 VALIDATION_SHARE = 0.1
 
 
@@ -213,11 +215,13 @@ def measure_speed(n_texts: int, repeats: int) -> list[Speed]:
     ]
 
 
-def fit_transformer_here(texts: ngram.Strings, labels: ngram.Strings, seed: int) -> ngram.Predict:
+def fit_transformer_here(
+    texts: ngram.Strings, labels: ngram.Strings, seed: int, reading: TransformerOptions
+) -> ngram.Predict:
     """Fine-tune on nine tenths, validate on the rest."""
     cut = int(len(texts) * VALIDATION_SHARE)
     taxonomy = Taxonomy(task="single", labels=tuple(sorted(set(labels))))
-    options = TransformerOptions(name=str(minilm()), **FROZEN)
+    options = reading.model_copy(update={"name": str(minilm())})
     fit = TransformerFitOptions(max_epochs=5, batch_size=16, learning_rate=2e-4, checkpoint_steps=NEVER)
     train, validation = _rows(texts[cut:], labels[cut:]), _rows(texts[:cut], labels[:cut])
     with tempfile.TemporaryDirectory() as folder:
@@ -232,11 +236,15 @@ def fit_transformer_here(texts: ngram.Strings, labels: ngram.Strings, seed: int)
 
 
 def measure_accuracy(
-    corpora: Sequence[ngram.Corpus], n_labels: int, most_tested: int, seeds: int
+    corpora: Sequence[ngram.Corpus], n_labels: int, most_tested: int, seeds: int, *, is_full: bool = False
 ) -> Iterator[ngram.Measurement]:
-    """Train every method on the same labels of each corpus, the quick ones on all labels too, and print the rows."""
-    ngram.METHODS["transformer"] = fit_transformer_here
-    settings = [("ngram", None), ("tfidf_lr", None), *((method, n_labels) for method in ngram.METHODS)]
+    """Train every method on the same labels of each corpus, the quick ones on all labels too, and print the rows.
+
+    With ``is_full`` the transformer too: on all labels, with 256 tokens and nothing frozen, which asks for a GPU.
+    """
+    ngram.METHODS["transformer"] = partial(fit_transformer_here, reading=FULL if is_full else FROZEN)
+    settings = [("ngram", None), ("tfidf_lr", None)]
+    settings += [("transformer", None)] if is_full else [(method, n_labels) for method in ngram.METHODS]
     for corpus, (method, n), seed in product(corpora, settings, range(seeds)):
         row = ngram.measure(corpus, method, n, seed, most_tested)
         size = f"{row.n_labels:>7} labels  seed {seed}"
@@ -249,6 +257,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", default=os.environ.get("QUICK") == "1", help="a few minutes")
     parser.add_argument("--only", choices=("speed", "accuracy"), help="leave the other's results as they are")
+    parser.add_argument("--full", action="store_true", help="the transformer on all labels, 256 tokens: for a GPU")
     parser.add_argument("--corpus", help="of the accuracies, measure this one's and leave the others' as they are")
     options = parser.parse_args()
     if find_spec("accelerate") is None:
@@ -257,7 +266,7 @@ def main() -> None:
         os.execve(sys.executable, [sys.executable, "-m", "benchmarks.training", *sys.argv[1:]], environment)
     found: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     if options.only != "accuracy":
-        speed = measure_speed(96, 1) if options.quick else measure_speed(640, 2)
+        speed = measure_speed(96, 1) if options.quick else measure_speed(320, 2)
         for row in speed:
             times = f"{row.times_the_trainer:>7.2f} times the Trainer, {row.times_the_trainer_cpu:.2f} in CPU seconds"
             print(f"{row.method:<18}{row.seconds:>8.1f} s{times}")
@@ -267,12 +276,14 @@ def main() -> None:
     if options.only != "speed":
         corpora = [each for each in ngram.load_corpora() if options.corpus in (None, each.name)]
         measured = (
-            measure_accuracy(corpora[:1], 400, 200, 1) if options.quick else measure_accuracy(corpora, 2_000, 2_000, 3)
+            measure_accuracy(corpora[:1], 400, 200, 1)
+            if options.quick
+            else measure_accuracy(corpora, 2_000, 2_000, 3, is_full=options.full)
         )
-        rows = [asdict(row) for row in measured]
+        name, rows = "accuracy_full" if options.full else "accuracy", [asdict(row) for row in measured]
         if options.corpus:
-            rows += [row for row in found.get("accuracy", {}).get("rows", []) if row["corpus"] != options.corpus]
-        found["accuracy"] = {"quick": options.quick, "machine": machine(), "rows": rows}
+            rows += [row for row in found.get(name, {}).get("rows", []) if row["corpus"] != options.corpus]
+        found[name] = {"quick": options.quick, "machine": machine(), "rows": rows}
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
