@@ -95,17 +95,19 @@ def fit_baseline(texts: Strings, labels: Strings, seed: int) -> Predict:
     return lambda unseen: list(model.predict(unseen))
 
 
-def measure(corpus: Corpus, method: str, n_labels: int | None, seed: int) -> Measurement:
-    """Train on ``n_labels`` labels, or all, and test on a fifth of the corpus."""
+def measure(
+    corpus: Corpus, method: str, n_labels: int | None, seed: int, most_tested: int | None = None
+) -> Measurement:
+    """Train on ``n_labels`` labels, or all, and test on a fifth of the corpus, or on the first rows of that fifth."""
     order = np.random.default_rng(seed).permutation(len(corpus.texts))
-    n_test = int(len(order) * TEST_SHARE)
-    test, train = order[:n_test], order[n_test:][:n_labels]
+    n_held_out = int(len(order) * TEST_SHARE)
+    test, train = order[:n_held_out][:most_tested], order[n_held_out:][:n_labels]
     wall, cpu = time.perf_counter(), time.process_time()
     predict = METHODS[method](corpus.texts[train], corpus.labels[train], seed)
     fit_s, fit_cpu_s = time.perf_counter() - wall, time.process_time() - cpu
     macro_f1 = float(f1_score(corpus.labels[test], predict(corpus.texts[test]), average="macro"))
     figures = (round(figure, 4) for figure in (macro_f1, fit_s, fit_cpu_s))
-    return Measurement(corpus.name, method, seed, len(train), n_test, *figures)
+    return Measurement(corpus.name, method, seed, len(train), len(test), *figures)
 
 
 def load_corpora() -> list[Corpus]:

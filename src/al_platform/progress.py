@@ -18,6 +18,21 @@ class _Chunk(Sized, Protocol): ...
 Chunk = TypeVar("Chunk", bound=_Chunk)
 
 
+class LogLine:
+    """A line in the log, every ``SECONDS_BETWEEN_LINES`` at most."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self.what = what
+        self.total = total
+        self._told = time.monotonic()
+
+    def tell(self, done: int) -> None:
+        """Say how many units are done, where the last line is old enough."""
+        if time.monotonic() - self._told > SECONDS_BETWEEN_LINES:
+            LOG.info("%s: %s of %s", self.what, f"{done:,}", f"{self.total:,}")
+            self._told = time.monotonic()
+
+
 def progress(chunks: Iterable[Chunk], *, total: int, what: str) -> Iterator[Chunk]:
     """Yield ``chunks``, each counting as many units as its length, and show how far they are.
 
@@ -40,10 +55,8 @@ def _bar(chunks: Iterable[Chunk], total: int, what: str, console: Console) -> It
 
 
 def _lines(chunks: Iterable[Chunk], total: int, what: str) -> Iterator[Chunk]:
-    done, shown = 0, time.monotonic()
+    done, line = 0, LogLine(what, total)
     for chunk in chunks:
         yield chunk
         done += len(chunk)
-        if time.monotonic() - shown > SECONDS_BETWEEN_LINES:
-            LOG.info("%s: %s of %s", what, f"{done:,}", f"{total:,}")
-            shown = time.monotonic()
+        line.tell(done)

@@ -4,18 +4,20 @@ import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from typing import NamedTuple
 
 import pytest
 from click.testing import CliRunner
 from two_models import FIRST, SECOND, THIRD, log_of
 
 from al_platform.catalog import champion
-from al_platform.catalog.champion import ChampionEntry, Promotion, append_champion, succession
+from al_platform.catalog.champion import ChampionEntry, Promotion, append_champion, changed_by_hand, succession
 from al_platform.champions import promote as by_hand
 from al_platform.champions.cli import champions, promote, rollback
 from al_platform.champions.promote import promote_by_hand, roll_back
 from al_platform.domain.errors import CommitConflictError, ConfigError, StoreError
 from al_platform.health.audit import verify_environment
+from al_platform.pipelines.evaluation.nodes import recall_decisions
 from al_platform.storage.audit_log import last_lines
 from al_platform.storage.store import open_store
 
@@ -248,3 +250,35 @@ def test_a_superseded_promotion_is_not_what_a_rollback_returns_to():
 def test_a_rollback_to_a_model_that_was_rolled_back_itself_puts_it_on_top():
     line = [entry(1, "a"), entry(2, "b"), entry(3, "a", "rollback"), entry(4, "b", "rollback")]
     assert models(line) == ["a", "b"]
+
+
+def test_what_people_did_last_about_a_model_is_what_counts():
+    promoted = [entry(1, "a", "gate"), entry(2, "b", "gate", SECOND)]
+    assert changed_by_hand(promoted) == {}
+    rolled_back = [*promoted, entry(3, "a", "rollback", SECOND)]
+    assert changed_by_hand(rolled_back) == {"b": "rolled_back"}
+    assert changed_by_hand([*rolled_back, entry(4, "b", "by_hand", THIRD)]) == {"b": "promoted"}
+    assert changed_by_hand([*rolled_back, entry(4, "b", "gate", THIRD)]) == {}
+
+
+def test_a_rollback_to_an_older_champion_takes_back_all_that_came_after_it():
+    log = [entry(1, "a", "gate"), entry(2, "b", "gate", SECOND), entry(3, "c", "gate", THIRD)]
+    assert changed_by_hand([*log, entry(4, "a", "rollback", THIRD)]) == {"b": "rolled_back", "c": "rolled_back"}
+
+
+def test_the_next_verdict_tells_what_people_did_since(own):
+    model = challenger(own)
+    promote_by_hand(own.loader, "topics", model, "reviewed")
+    previous, champions = (own.load(f"topics.{name}", THIRD) for name in ("previous_verdict", "earlier_champions"))
+    history = recall_decisions({"golden": GoldenPages(golden_pages(own))}, previous, champions)
+    told = {each.challenger_digest: each for each in history.decisions}
+    assert (told[model].verdict, told[model].by_hand) == ("iterate", "promoted")
+
+
+class GoldenPages(NamedTuple):
+    page_ids: list[str]
+
+
+def golden_pages(project):
+    rows = project.load("topics.evaluated_pages", SECOND).to_pylist()
+    return [row["page_id"] for row in rows if row["set"] == "golden"]

@@ -27,6 +27,30 @@ def test_a_promotion_gives_back_what_it_used():
     assert history(decided("a", "promote", 0.6)).share_of("b", "a", 0.6) == pytest.approx(0.6)
 
 
+def test_a_promotion_that_was_rolled_back_takes_again_what_it_gave_back():
+    found = history(decided("a", "promote", 0.6)).with_people({"a": "rolled_back"})
+    assert found.share_of("b", "old", 0.6) == pytest.approx(0.4 * 0.6)
+
+
+def test_a_rollback_leaves_something_of_what_later_decisions_left():
+    decisions = (decided("a", "promote", 0.6), decided("b", "iterate", 0.6), decided("c", "reject", 0.24))
+    assert history(*decisions).share_of("d", "old", 0.6) == pytest.approx(0.16 * 0.6)
+    refuted = history(*decisions).with_people({"a": "rolled_back"})
+    assert refuted.share_of("d", "old", 0.6) == pytest.approx(0.4 * 0.16 * 0.6)
+
+
+def test_a_promotion_by_hand_gives_nothing_back_and_is_told():
+    found = history(decided("a", "iterate", 0.6)).with_people({"a": "promoted"})
+    assert found.share_of("b", "a", 0.6) == pytest.approx(0.24)
+    assert [each.by_hand for each in found.decisions] == ["promoted"]
+
+
+def test_a_rollback_that_was_undone_is_told_no_more():
+    found = history(decided("a", "promote", 0.6)).with_people({"a": "rolled_back"}).with_people({})
+    assert found.share_of("b", "a", 0.6) == pytest.approx(0.6)
+    assert found.decisions[0].by_hand is None
+
+
 def test_all_failures_together_never_use_more_than_the_whole():
     found, used = history(), 0.0
     for number in range(50):

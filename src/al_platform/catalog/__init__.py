@@ -1,7 +1,7 @@
 """The Kedro datasets of the project: the store, the champion and the annotation platform as catalog entries."""
 
 from al_platform.catalog.challenger_before import ChallengerBefore
-from al_platform.catalog.champion import Champion, ChampionLog, ModelOutput
+from al_platform.catalog.champion import Champion, ChampionLog, EarlierChampions, ModelOutput
 from al_platform.catalog.checkpoints import Checkpoints
 from al_platform.catalog.history import AllCycles, NewestBefore, SealedBatches
 from al_platform.catalog.labels import ImportedLabels
@@ -18,6 +18,7 @@ __all__ = [
     "Champion",
     "ChampionLog",
     "Checkpoints",
+    "EarlierChampions",
     "ImportedLabels",
     "ImportedPredictions",
     "LedgerPartition",

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from al_platform.catalog.outputs import StageOutput, StoreDataset, stored_files
 from al_platform.domain.errors import CommitConflictError, StoreError
+from al_platform.domain.shared_error import ByHand
 from al_platform.models.lock import installed_packages
 from al_platform.models.model import TRAINING_RECORD, Model, TrainedModel, directory_digest, load_classifier
 from al_platform.storage.audit_log import AuditLog, entry_subject
@@ -132,6 +133,16 @@ class Champion(ChampionModels):
         return load_model(self.models, self.family, entry.model_digest)
 
 
+class EarlierChampions(StoreDataset):
+    """The entries of all cycles before this one, as a list, oldest first."""
+
+    def _load(self) -> list[ChampionEntry]:
+        found = [entry for entry in champion_log(self.store, self.family) if entry.cycle < self.cycle]
+        paths = [f"{self.family}/log/{entry.number:06d}.json" for entry in found]
+        self.source = Input.of_files(", ".join(paths), stored_files(self.store, paths))
+        return found
+
+
 class ChampionLog(StoreDataset):
     """The champion log of a family: saving a ``Promotion`` appends to it, loading returns what led to it.
 
@@ -222,6 +233,20 @@ def succession(log: Sequence[ChampionEntry]) -> list[ChampionEntry]:
             line.pop()
         line.append(entry)
     return line
+
+
+def changed_by_hand(log: Sequence[ChampionEntry]) -> dict[str, ByHand]:
+    """Return what people did last about each model, by digest; what the gate has promoted since is left out."""
+    found: dict[str, ByHand] = {}
+    for number, entry in enumerate(log, start=1):
+        before, after = ({each.model_digest for each in succession(log[:end])} for end in (number - 1, number))
+        if entry.kind == "rollback":
+            found |= dict.fromkeys(before - after, "rolled_back")
+        if entry.kind == "by_hand":
+            found[entry.model_digest] = "promoted"
+        else:
+            found.pop(entry.model_digest, None)
+    return found
 
 
 def store_model(store: Store, family: str, model: TrainedModel) -> str:

@@ -3,15 +3,19 @@
 A decision may use a share of what is left (``GateOptions.spend``). A promotion gives back what it used, a challenger
 that was not promoted has used it up: alpha investing with full return (Foster and Stine 2008), which keeps the error of
 all decisions together because it is a graphical Bonferroni procedure (Bretz et al. 2009). New golden pages begin anew.
+
+What people did since is written beside a decision. A promotion that a person rolled back takes again what it gave back:
+it was the wrong one that the error is for. A promotion by hand gives nothing back: no test on these pages led to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
 SKETCH_SIZE = 16
+ByHand: TypeAlias = Literal["promoted", "rolled_back"]
 SAME_PAGES = 0.5  # of two sketches: an erased page or two leave the pages what they were
 
 
@@ -24,6 +28,7 @@ class GoldenDecision(BaseModel):
         champion_digest: What it was compared with; None: the baseline.
         share: Part of the whole error that its decision used.
         verdict: What was decided.
+        by_hand: What a person did about the challenger last; None: nothing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,6 +38,17 @@ class GoldenDecision(BaseModel):
     champion_digest: str | None
     share: float
     verdict: Literal["promote", "iterate", "reject"]
+    by_hand: ByHand | None = None
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether a challenger of a champion was not promoted."""
+        return self.champion_digest is not None and self.verdict != "promote"
+
+    @property
+    def is_refuted(self) -> bool:
+        """Whether a challenger of a champion was promoted, and a person took that back."""
+        return self.champion_digest is not None and self.verdict == "promote" and self.by_hand == "rolled_back"
 
 
 class GoldenHistory(BaseModel):
@@ -56,13 +72,22 @@ class GoldenHistory(BaseModel):
         """
         if champion_digest is None:
             return 1.0
-        left = 1.0
+        # What was left when a decision was made, and what is left of it today: a promotion that was refuted later takes
+        # the part of the whole that it had used from what later decisions left.
+        then, left = 1.0, 1.0
         for decision in self.decisions:
             if (decision.challenger_digest, decision.champion_digest) == (challenger_digest, champion_digest):
                 return decision.share
-            is_spent = decision.champion_digest is not None and decision.verdict != "promote"
-            left -= decision.share if is_spent else 0.0
+            if decision.is_failure or decision.is_refuted:
+                left *= max(0.0, 1 - decision.share / then) if then > 0 else 0.0
+            if decision.is_failure:
+                then = max(0.0, then - decision.share)
         return left * spend
+
+    def with_people(self, by_hand: Mapping[str, ByHand]) -> "GoldenHistory":
+        """Return the history with what people did last about each challenger, by its digest."""
+        told = (each.model_copy(update={"by_hand": by_hand.get(each.challenger_digest)}) for each in self.decisions)
+        return self.model_copy(update={"decisions": tuple(told)})
 
     def with_decision(self, decision: GoldenDecision) -> "GoldenHistory":
         """Return the history with a decision in place of an earlier one on the same models, or at its end."""

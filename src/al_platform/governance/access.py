@@ -99,6 +99,7 @@ _READS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "PartitionedOutput": _STAGE_FOLDER,
     "ModelOutput": (*_STAGE_FOLDER, ("root", "*/by_digest/*")),
     "Champion": _CHAMPIONS,
+    "EarlierChampions": (("root", "*/log/*"),),
     "PastChampions": _CHAMPIONS,
     "Checkpoints": (("root", _CHECKPOINTS), ("root", "encoders/*")),
     "TrainingLogger": (),

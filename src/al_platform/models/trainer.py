@@ -123,7 +123,7 @@ def torch_state_kept() -> Iterator[None]:
     threads = torch.get_num_threads()
     cublas = os.environ.get(CUBLAS_VARIABLE)
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=devices_in_use()):
             yield
     finally:
         torch.set_num_threads(threads)
@@ -132,6 +132,14 @@ def torch_state_kept() -> Iterator[None]:
         os.environ.pop(CUBLAS_VARIABLE, None)
         if cublas is not None:
             os.environ[CUBLAS_VARIABLE] = cublas
+
+
+def devices_in_use() -> list[int]:
+    """Return the GPU that this process computes on, if any.
+
+    To keep the random state of all of them, as torch does when not told, would take memory on each from each process.
+    """
+    return [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
 
 
 @contextmanager

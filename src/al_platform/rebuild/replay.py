@@ -23,7 +23,7 @@ from al_platform.catalog import (
     StageOutput,
     TrainingLogger,
 )
-from al_platform.catalog.champion import ChampionEntry, load_model
+from al_platform.catalog.champion import ChampionEntry, EarlierChampions, load_model
 from al_platform.catalog.history import with_cycle
 from al_platform.catalog.outputs import StoreDataset
 from al_platform.catalog.past_champions import past_champions
@@ -176,8 +176,9 @@ def read_files(dataset: StoreDataset, files: Mapping[str, Path], models: Store) 
             (file,) = files.values()
             return load_model(models, dataset.family, dataset.format.load(file)["model_digest"])
         case PastChampions():
-            entries = [ChampionEntry.model_validate_json(file.read_bytes()) for file in files.values()]
-            return past_champions(entries, models)
+            return past_champions(_entries(files), models)
+        case EarlierChampions():
+            return _entries(files)
         case NewestBefore() if not files:
             return dataset.empty()
         case NewestBefore() | StageOutput():
@@ -192,5 +193,9 @@ def model_folder(family: str, digest: str) -> str:
 
 
 def _champion(family: str, files: Mapping[str, Path], models: Store) -> Any:
-    champions = [ChampionEntry.model_validate_json(file.read_bytes()) for file in files.values()]
+    champions = _entries(files)
     return load_model(models, family, champions[-1].model_digest) if champions else None
+
+
+def _entries(files: Mapping[str, Path]) -> list[ChampionEntry]:
+    return [ChampionEntry.model_validate_json(file.read_bytes()) for file in files.values()]

@@ -4,16 +4,29 @@ import pytest
 import safetensors.torch
 from ngram_texts import SINGLE, single_texts
 from tiny_encoder import QUICK_FIT, SHAPE, make_encoder, reading, write_encoder
-from transformers import LongformerConfig, LongformerModel, RobertaConfig, RobertaModel
+from transformers import (
+    DebertaV2Config,
+    DebertaV2Model,
+    DistilBertConfig,
+    DistilBertModel,
+    LongformerConfig,
+    LongformerModel,
+    RobertaConfig,
+    RobertaModel,
+    XLNetConfig,
+    XLNetModel,
+)
 
 from al_platform.domain.errors import ConfigError
 from al_platform.models.labelled_texts import LabelledTexts
+from al_platform.models.model import load_classifier
 from al_platform.models.transformer.base import read_base
 from al_platform.models.transformer.checkpoints import LocalCheckpoints, newest_checkpoint
 from al_platform.models.transformer.fit import fit_transformer
 from al_platform.models.transformer.network import most_tokens
 
 WEIGHTS = "model.safetensors"
+SHORT = {"vocab_size": SHAPE["vocab_size"], "max_position_embeddings": 64}
 
 
 def fit_on(encoder, folder, **changes):
@@ -28,6 +41,25 @@ def without(encoder, part):
     kept = {name: tensor for name, tensor in tensors.items() if part not in name}
     assert len(kept) < len(tensors)
     safetensors.torch.save_file(kept, encoder / WEIGHTS, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [
+        (DistilBertModel, DistilBertConfig(dim=32, n_layers=2, n_heads=2, hidden_dim=64, **SHORT)),
+        (DebertaV2Model, DebertaV2Config(relative_attention=True, pos_att_type=["p2c", "c2p"], **{**SHAPE, **SHORT})),
+        (XLNetModel, XLNetConfig(d_model=32, n_layer=2, n_head=2, d_inner=64, vocab_size=SHAPE["vocab_size"])),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_encoders_that_name_their_parts_differently_are_trained_stored_and_read_again(tmp_path, kind, config):
+    encoder = write_encoder(kind(config), tmp_path / "encoder")
+    found = fit_on(encoder, tmp_path / "fits", frozen_layers=1).classifier
+    (tmp_path / "model").mkdir()
+    found.save(tmp_path / "model")
+    texts = single_texts(8, 1).texts
+    again = load_classifier(tmp_path / "model").score(texts)
+    assert (again.probabilities == found.score(texts).probabilities).all()
 
 
 def test_an_encoder_that_lacks_weights_is_refused_and_not_filled_with_noise(tmp_path):

@@ -3,10 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_encoder import VOCABULARY, reading
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
 
 from al_platform.models.transformer.base import read_base
 from al_platform.models.transformer.batches import batches_within, pad, steps_of_epoch
-from al_platform.models.transformer.texts import PageTokenizer
+from al_platform.models.transformer.texts import PageTokenizer, layout_of
 
 CLS, SEP = VOCABULARY.index("[CLS]"), VOCABULARY.index("[SEP]")
 TEN = ["apple", "bread", "cheese", "soup", "engine", "wheel", "road", "diesel", "ship", "sail"]
@@ -113,3 +115,8 @@ def test_pieces_know_their_page_and_place(tokenizer, encoder):
     batch = pad(tokenizer.encode(["apple", " ".join(TEN)], options), np.array([1, 0]), padding=0)
     assert batch.page.tolist() == [0, 0, 0, 1]
     assert batch.piece.tolist() == [0, 1, 2, 0]
+
+
+def test_a_tokenizer_that_makes_nothing_of_a_letter_is_refused():
+    with pytest.raises(ValueError, match=r"makes \[\] of 'a'"):
+        layout_of(Tokenizer(BPE()), padding=0)

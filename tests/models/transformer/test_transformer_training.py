@@ -16,18 +16,21 @@ from al_platform.domain.errors import ConfigError, StoreError, TrainingDataError
 from al_platform.models.fit import fit_classifier
 from al_platform.models.labelled_texts import LabelledTexts
 from al_platform.models.options import FitOptions, NgramOptions
+from al_platform.models.trainer import torch_state_kept
 from al_platform.models.transformer import module as training_module
 from al_platform.models.transformer.checkpoints import (
     LocalCheckpoints,
     newest_checkpoint,
     read_checkpoint,
+    step_of,
     write_checkpoint,
 )
 from al_platform.models.transformer.failures import OutOfMemoryError
-from al_platform.models.transformer.fit import fit_transformer
+from al_platform.models.transformer.fit import choose_start, fit_transformer, training_key
 from al_platform.models.transformer.module import TransformerModule
 
 HERE = Path(__file__).parent
+WITHIN_EPOCH, END_OF_EPOCH = 6, 8  # steps: a checkpoint every third, and one at the end of an epoch of eight
 REORDERED = SINGLE.model_copy(update={"labels": ("food", "sea", "cars")})
 KILLED = """
 import os, signal, sys
@@ -62,22 +65,19 @@ def weights_of(folder: Path) -> bytes:
     return (folder / "model" / "model.safetensors").read_bytes()
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(encoder, tmp_path_factory) -> bytes:
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    done = run_killed(encoder, folder, 0)
-    assert done.returncode == 0, done.stderr
-    return weights_of(folder)
-
-
-@pytest.mark.parametrize(("checkpoint", "step"), [(2, 6), (3, 8)])
-def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(encoder, tmp_path, uninterrupted, checkpoint, step):
-    killed = run_killed(encoder, tmp_path, checkpoint)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    resumed = run_killed(encoder, tmp_path, 0)
+def test_a_training_killed_within_an_epoch_and_at_its_end_goes_on_and_ends_with_the_same_bytes(encoder, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    uninterrupted = run_killed(encoder, whole, 0)
+    assert uninterrupted.returncode == 0, uninterrupted.stderr
+    for step, checkpoints in ((WITHIN_EPOCH, 2), (END_OF_EPOCH, 1)):
+        stopped = run_killed(encoder, killed, checkpoints)
+        assert stopped.returncode == -signal.SIGKILL, stopped.stderr
+        (key,) = killed.iterdir()
+        assert step_of(newest_checkpoint(key)) == step
+    resumed = run_killed(encoder, killed, 0)
     assert resumed.returncode == 0, resumed.stderr
-    assert resumed.stdout.strip() == str(step)
-    assert weights_of(tmp_path) == uninterrupted
+    assert resumed.stdout.strip() == str(END_OF_EPOCH)
+    assert weights_of(killed) == weights_of(whole)
 
 
 def test_the_seconds_before_an_interruption_count(encoder, tmp_path):
@@ -106,6 +106,20 @@ def test_other_data_options_or_code_begin_anew(encoder, tmp_path):
     }
     assert len(keys) == 3
     assert fit_tiny(encoder, tmp_path, max_epochs=1, checkpoint_steps=7).key in keys
+
+
+def test_a_machine_with_other_cores_goes_on_where_threads_are_set(encoder, tmp_path):
+    rows, checkpoints = single_texts(20, 0), LocalCheckpoints(tmp_path)
+
+    def key_on(cores: int, threads: int | None) -> str:
+        fit = QUICK_FIT.model_copy(update={"threads": threads, "accelerator": "cpu"})
+        start = choose_start(reading(encoder), fit, SINGLE, None, checkpoints)
+        with torch_state_kept():
+            torch.set_num_threads(cores)
+            return training_key(rows, rows, SINGLE, reading(encoder), fit, 0, start, None)
+
+    assert key_on(1, threads=1) == key_on(2, threads=1)
+    assert key_on(1, threads=None) != key_on(2, threads=None)
 
 
 def test_a_damaged_checkpoint_is_named(encoder, tmp_path):

@@ -120,7 +120,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]],
     from al_platform.models.transformer.network import pooler_options
 
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    with _quiet_transformers(), torch.random.fork_rng():
+    with _quiet_transformers(), torch.random.fork_rng(devices=[]):
         config = AutoConfig.from_pretrained(folder, **local)
         model, found = AutoModel.from_pretrained(
             folder,

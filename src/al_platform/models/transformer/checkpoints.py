@@ -105,6 +105,11 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return max(folder.glob(f"{STEP}*"), default=None)
 
 
+def step_of(checkpoint: Path) -> int:
+    """Return the step that a checkpoint was left after."""
+    return int(checkpoint.name.removeprefix(STEP))
+
+
 @contextmanager
 def held(checkpoint: Path) -> Iterator[Path | None]:
     """Yield a checkpoint that the training cannot remove meanwhile; None where it had been removed already."""

@@ -105,11 +105,12 @@ class TransformerClassifier:
         encoder_config = read_json(directory / ENCODER_FILE)
         tensors = read_tensors(directory / WEIGHTS_FILE)
         definition = read_file(directory / TOKENIZER_FILE).decode("utf-8")
-        expected = (len(config.taxonomy.labels), encoder_config.get("hidden_size"))
-        if (found := getattr(tensors.get("head.weight"), "shape", None)) != expected:
+        # Only the network knows how wide it is: encoders name that differently, and it is asked when it is built.
+        n_labels, found = len(config.taxonomy.labels), getattr(tensors.get("head.weight"), "shape", ())
+        if found[:1] != (n_labels,):
             raise StoreError(
-                f"{directory / WEIGHTS_FILE} does not fit: expected a head of shape {expected}, found {found}. "
-                f"Restore the folder or train again."
+                f"{directory / WEIGHTS_FILE} does not fit: expected a head of {n_labels} labels, found one of shape "
+                f"{found}. Restore the folder or train again."
             )
         return cls(config, encoder_config, definition, tensors)
 

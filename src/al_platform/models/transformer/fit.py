@@ -25,7 +25,7 @@ from al_platform.models.transformer.failures import NotFiniteError
 from al_platform.models.transformer.job import Job, Rows, Trained
 from al_platform.models.transformer.options import TransformerFitOptions, TransformerOptions
 from al_platform.models.transformer.texts import PageTokenizer
-from al_platform.models.transformer.train import device_count, precision_of, train_here
+from al_platform.models.transformer.train import device_count, precision_of, train_here, uses_gpu
 from al_platform.models.transformer.workers import train_in_workers
 
 if TYPE_CHECKING:
@@ -176,7 +176,8 @@ def training_key(
         "code_revision": code_revision,
         "torch": torch.__version__,
         "transformers": version("transformers"),
-        "threads": torch.get_num_threads(),
+        # Sums on a CPU depend on them; a GPU's do not, and the next machine may have other cores.
+        "threads": None if uses_gpu(fit) else fit.threads or torch.get_num_threads(),
     }
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

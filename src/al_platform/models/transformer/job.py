@@ -66,6 +66,11 @@ class Job:
     seed: int
     checkpoint_folder: Path
 
+    @property
+    def n_steps(self) -> int:
+        """Steps of the optimiser if no epoch is left out."""
+        return self.fit.max_epochs * -(-len(self.train) // self.fit.batch_size)
+
     def save(self, folder: Path) -> None:
         """Write the job into ``folder``."""
         tensors = {f"initial/{name}": array for name, array in self.initial.items()}

@@ -74,7 +74,6 @@ class TransformerModule(L.LightningModule):
         self._validation: list[tuple[Rows, NDArray[np.float32]]] = []
         self._metrics: dict[str, float] = {}
         self.register_buffer("class_weights", torch.from_numpy(job.class_weights), persistent=False)
-        self.n_steps = job.fit.max_epochs * -(-len(job.train) // job.fit.batch_size)
         _load_weights(network, saved)
 
     def steps(self) -> list[Rows]:
@@ -232,9 +231,9 @@ class TransformerModule(L.LightningModule):
         return float(torch.nn.utils.clip_grad_norm_(parameters, self.job.fit.max_gradient_norm))
 
     def _set_rate(self, optimizer: torch.optim.Optimizer) -> None:
-        rise = max(1, round(self.n_steps * self.job.fit.warmup_share))
-        step = self.progress.step
-        share = (step + 1) / rise if step < rise else max(0.0, (self.n_steps - step) / max(1, self.n_steps - rise))
+        step, n_steps = self.progress.step, self.job.n_steps
+        rise = max(1, round(n_steps * self.job.fit.warmup_share))
+        share = (step + 1) / rise if step < rise else max(0.0, (n_steps - step) / max(1, n_steps - rise))
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * share
 

@@ -56,7 +56,7 @@ def build_network(encoder_config: Mapping[str, Any], n_labels: int, options: Tra
         config = AutoConfig.for_model(shape.pop("model_type"), **shape)
     except ValueError as error:
         raise ConfigError(f"The encoder cannot be built: {error} Install the release that trained it.") from error
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         return PageNetwork(AutoModel.from_config(config, **pooler_options(config)), n_labels, options)
 
 

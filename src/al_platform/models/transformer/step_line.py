@@ -1,4 +1,4 @@
-"""One line on standard error: steps done, epoch and validation loss."""
+"""How far a training is: a bar in a terminal with epoch and validation loss, a line now and then in a log."""
 
 from typing import Any
 
@@ -7,19 +7,26 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from al_platform.models.transformer.module import TransformerModule
+from al_platform.progress import LogLine
+
+STEPS = "fine-tuning, steps"
 
 
 class StepLine(L.Callback):
-    """Shows how far a training is, on the first device."""
+    """Shows how far a training is."""
 
     def __init__(self) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.progress = Progress(*columns, console=Console(stderr=True))
+        self.console = Console(stderr=True)
+        self.progress = Progress(*columns, console=self.console)
         self.task = self.progress.add_task("fine-tuning", total=None)
+        self.line: LogLine | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Show the line."""
-        if trainer.is_global_zero:
+        """Begin."""
+        assert isinstance(pl_module, TransformerModule)
+        self.line = LogLine(STEPS, pl_module.job.n_steps)
+        if self.console.is_terminal:
             self._update(pl_module)
             self.progress.start()
 
@@ -39,7 +46,11 @@ class StepLine(L.Callback):
     def _update(self, module: L.LightningModule) -> None:
         assert isinstance(module, TransformerModule)
         done, history = module.progress, module.progress.history
+        if not self.console.is_terminal:
+            assert self.line is not None
+            self.line.tell(done.step)
+            return
         loss = history[-1].get("validation_loss") if history else None
         measured = "" if loss is None else f", validation loss {loss:.4f}"
         description = f"fine-tuning: epoch {done.epoch + (not done.is_finished)}{measured}"
-        self.progress.update(self.task, completed=done.step, total=module.n_steps, description=description)
+        self.progress.update(self.task, completed=done.step, total=module.job.n_steps, description=description)

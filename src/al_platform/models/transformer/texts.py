@@ -92,10 +92,16 @@ class PageTokenizer:
 
 
 def layout_of(tokenizer: "Tokenizer", padding: int) -> TokenLayout:
-    """Return what ``tokenizer`` puts around a text's tokens."""
+    """Return what ``tokenizer`` puts around a text's tokens.
+
+    Raises:
+        ValueError: That cannot be told, as it makes nothing of a letter, or something else beside the others.
+    """
     bare = tokenizer.encode(PROBE, add_special_tokens=False).ids
     whole = tokenizer.encode(PROBE, add_special_tokens=True).ids
-    start = next(at for at in range(len(whole)) if whole[at : at + len(bare)] == bare)
+    start = next((at for at in range(len(whole)) if bare and whole[at : at + len(bare)] == bare), None)
+    if start is None:
+        raise ValueError(f"its tokenizer makes {bare} of {PROBE!r} alone and {whole} with its marks around it")
     return TokenLayout(prefix=tuple(whole[:start]), suffix=tuple(whole[start + len(bare) :]), padding=padding)
 
 

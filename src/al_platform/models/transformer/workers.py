@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 import safetensors.numpy
 import torch
 
-from al_platform.domain.errors import AlPlatformError, ConfigError
-from al_platform.models.transformer.checkpoints import held, newest_checkpoint
+from al_platform.domain.errors import AlPlatformError, ConfigError, StoreError
+from al_platform.models.transformer.checkpoints import held, newest_checkpoint, step_of
 from al_platform.models.transformer.failures import NotFiniteError, OutOfMemoryError, TrainingStoppedError
 from al_platform.models.transformer.job import Job, Progress, Trained
 from al_platform.models.transformer.metrics_file import MetricsReader
+from al_platform.models.transformer.step_line import STEPS
+from al_platform.progress import LogLine
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
@@ -38,6 +40,7 @@ LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 POLL_S = 0.2
 STOP_S = 10.0
 LAST_LINES = 20
+TOLD = (OutOfMemoryError, ConfigError, StoreError)  # what may stop a worker and is made of its message alone
 
 
 def train_in_workers(
@@ -55,6 +58,7 @@ def train_in_workers(
         NotFiniteError: The training diverged.
         OutOfMemoryError: Not even one page fits.
         ConfigError: The encoder does not suit the options.
+        StoreError: The checkpoint to go on from is damaged.
         TrainingStoppedError: A process ended without a result.
     """
     with tempfile.TemporaryDirectory(prefix="al-platform-") as name:
@@ -107,6 +111,17 @@ def write_error(error: AlPlatformError, folder: Path) -> None:
     unfinished.replace(folder / ERROR)
 
 
+def read_error(folder: Path) -> AlPlatformError | None:
+    """Return why a worker stopped, as it wrote it; None where none did."""
+    if not (folder / ERROR).exists():
+        return None
+    known = json.loads((folder / ERROR).read_text(encoding="utf-8"))
+    if known["kind"] == NotFiniteError.__name__:
+        return NotFiniteError(known["rows"], known["step"], known["epoch"])
+    kinds: dict[str, type[AlPlatformError]] = {kind.__name__: kind for kind in TOLD}
+    return kinds.get(known["kind"], TrainingStoppedError)(known["message"])
+
+
 def _start(folder: Path, rank: int, n_devices: int, job: Job) -> "subprocess.Popen[bytes]":
     threads = job.fit.threads or max(1, torch.get_num_threads() // n_devices)
     environment = {
@@ -130,7 +145,7 @@ def _wait(
     on_checkpoint: Callable[[Path], None],
     metrics: MetricsReader,
 ) -> None:
-    handed_on = newest_checkpoint(job.checkpoint_folder)
+    handed_on, line = newest_checkpoint(job.checkpoint_folder), LogLine(STEPS, job.n_steps)
     while any(worker.poll() is None for worker in workers) and not any(worker.returncode for worker in workers):
         time.sleep(POLL_S)
         metrics.hand_on()
@@ -141,10 +156,11 @@ def _wait(
                 if checkpoint is not None:
                     on_checkpoint(checkpoint)
                     handed_on = newest
+                    line.tell(step_of(newest))
     if any(worker.returncode for worker in workers):
         # One failure ends the others' connections: the process that knows the reason may not be the first to end.
         _wait_a_little(workers)
-        raise _error(folder, len(workers))
+        raise read_error(folder) or _unexplained(folder, len(workers))
 
 
 def _wait_a_little(workers: list["subprocess.Popen[bytes]"]) -> None:
@@ -153,12 +169,7 @@ def _wait_a_little(workers: list["subprocess.Popen[bytes]"]) -> None:
         time.sleep(POLL_S)
 
 
-def _error(folder: Path, n_devices: int) -> AlPlatformError:
-    if (folder / ERROR).exists():
-        known = json.loads((folder / ERROR).read_text(encoding="utf-8"))
-        if known["kind"] == NotFiniteError.__name__:
-            return NotFiniteError(known["rows"], known["step"], known["epoch"])
-        return {kind.__name__: kind for kind in (OutOfMemoryError, ConfigError)}[known["kind"]](known["message"])
+def _unexplained(folder: Path, n_devices: int) -> AlPlatformError:
     logs = [(folder / f"{rank}.log").read_text(encoding="utf-8", errors="replace") for rank in range(n_devices)]
     last = [f"device {rank}:\n" + "\n".join(log.splitlines()[-LAST_LINES:]) for rank, log in enumerate(logs)]
     return TrainingStoppedError(

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from al_platform.catalog.champion import ChampionEntry, changed_by_hand
 from al_platform.domain.audit_response import RandomDraws, match_draws, read_drawn, traffic_accuracy
 from al_platform.domain.error_analysis import analyse_errors
 from al_platform.domain.errors import ConfigError, NotReadyError
@@ -142,11 +143,20 @@ def check_speed(challenger: Model, dataset: pa.Table, options: EvaluationOptions
     return False
 
 
+def recall_decisions(
+    scored: Scored, previous_verdict: dict[str, Any] | None, earlier_champions: list[ChampionEntry]
+) -> GoldenHistory:
+    """Return the decisions so far on these golden pages, with what people did since."""
+    found = (previous_verdict or {}).get("golden_history")
+    earlier = GoldenHistory.model_validate(found) if found else None
+    return continue_history(earlier, scored["golden"].page_ids).with_people(changed_by_hand(earlier_champions))
+
+
 def gather_gate_evidence(
     scored: Scored,
     challenger: Model,
     champion: Model | None,
-    previous_verdict: dict[str, Any] | None,
+    golden_history: GoldenHistory,
     draws: RandomDraws,
     error_analysis: dict[str, Any],
     is_fast_enough: bool,
@@ -155,7 +165,6 @@ def gather_gate_evidence(
 ) -> GateEvidence:
     """Return the figures that the gate reads."""
     champion_digest = champion.digest if champion else None
-    history = continue_history(_history_in(previous_verdict), scored["golden"].page_ids)
     return gather_evidence(
         scored["golden"],
         scored["audit"],
@@ -165,7 +174,7 @@ def gather_gate_evidence(
         champion_digest=champion_digest,
         options=options.gate,
         seed=options.seed,
-        share=history.share_of(challenger.digest, champion_digest, options.gate.spend),
+        share=golden_history.share_of(challenger.digest, champion_digest, options.gate.spend),
         facts=ModelFacts(
             errors_analysed=error_analysis["n_errors"],
             model_bytes=sum(tensor.nbytes for tensor in challenger.classifier.tensors.values()),
@@ -176,15 +185,10 @@ def gather_gate_evidence(
 
 
 def decide_verdict(
-    evidence: GateEvidence,
-    scored: Scored,
-    previous_verdict: dict[str, Any] | None,
-    options: EvaluationOptions,
-    cycle: str,
+    evidence: GateEvidence, golden_history: GoldenHistory, options: EvaluationOptions, cycle: str
 ) -> dict[str, Any]:
     """Return the gate's verdict with every check it rests on, and the decisions so far on its golden pages."""
-    history = continue_history(_history_in(previous_verdict), scored["golden"].page_ids)
-    verdict = remember(decide(evidence, options.gate), history, cycle, evidence.share)
+    verdict = remember(decide(evidence, options.gate), golden_history, cycle, evidence.share)
     return verdict.model_dump(mode="json")
 
 
@@ -316,8 +320,3 @@ def _decisions(name: str, scored: ScoredSet, rows: pa.Table, taxonomy: Taxonomy)
         **{column: rows[column] for column in ("reason", "inclusion_probability", "cycle")},
     }
     return pa.table(columns, schema=EVALUATED_PAGES)
-
-
-def _history_in(verdict: dict[str, Any] | None) -> GoldenHistory | None:
-    found = (verdict or {}).get("golden_history")
-    return GoldenHistory.model_validate(found) if found else None

@@ -10,6 +10,7 @@ from al_platform.pipelines.evaluation.nodes import (
     gather_gate_evidence,
     list_evaluated_pages,
     match_random_draws,
+    recall_decisions,
     report_evaluation,
     score_sets,
 )
@@ -41,8 +42,14 @@ def _measure() -> list[Node]:
 
 def _decide() -> list[Node]:
     """Gather the evidence, write its figures down, and judge it."""
-    known = ["scored", "challenger", "champion", "previous_verdict", "draws", "error_analysis", "is_fast_enough"]
+    known = ["scored", "challenger", "champion", "golden_history", "draws", "error_analysis", "is_fast_enough"]
     return [
+        Node(
+            recall_decisions,
+            ["scored", "previous_verdict", "earlier_champions"],
+            "golden_history",
+            name="recall_decisions",
+        ),
         Node(gather_gate_evidence, [*known, TAXONOMY, OPTIONS], "evidence", name="gather_gate_evidence"),
         Node(
             evaluate_challenger,
@@ -52,7 +59,7 @@ def _decide() -> list[Node]:
         ),
         Node(
             decide_verdict,
-            ["evidence", "scored", "previous_verdict", OPTIONS, CYCLE],
+            ["evidence", "golden_history", OPTIONS, CYCLE],
             "verdict",
             name="decide_verdict",
         ),
