@@ -228,7 +228,7 @@ def test_a_file_that_was_changed_by_hand_after_an_erasure_is_still_refused(own, 
 def test_an_erasure_reaches_the_experiments(own, page_id):
     own.run("scoring", "selection", cycle=FOURTH, parameters={"experiment": "probe"})
     folder = data(own) / "experiments/probe/datasets/topics" / FOURTH
-    predictions = next(folder.glob("scoring/attempts/*/predictions.parquet"))
+    predictions = next(folder.glob("scoring/attempts/*/predictions*.parquet"))
     new = pq.read_table(predictions)["page_id"][0].as_py()
     assert str(predictions.relative_to(data(own))) in files_with(own, new)
     take_out(own, page_id)
