@@ -16,6 +16,7 @@ from al_platform.pipelines.evaluation.nodes import (
     gather_gate_evidence,
     list_evaluated_pages,
     match_random_draws,
+    recall_decisions,
     score_sets,
 )
 from al_platform.pipelines.evaluation.options import EvaluationOptions
@@ -85,8 +86,9 @@ def evaluated(challenger, champion, data, previous=None, cycle=CYCLE):
     scored = score_sets(challenger, champion, data, TAXONOMY)
     draws = match_random_draws(batches(), data)
     analysis = analyse_challenger(data, scored, TAXONOMY, OPTIONS)
-    evidence = gather_gate_evidence(scored, challenger, champion, previous, draws, analysis, True, TAXONOMY, OPTIONS)
-    verdict = decide_verdict(evidence, scored, previous, OPTIONS, cycle)
+    history = recall_decisions(scored, previous, [])
+    evidence = gather_gate_evidence(scored, challenger, champion, history, draws, analysis, True, TAXONOMY, OPTIONS)
+    verdict = decide_verdict(evidence, history, OPTIONS, cycle)
     return SimpleNamespace(
         scored=scored,
         verdict=verdict,
