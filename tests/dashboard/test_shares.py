@@ -15,42 +15,45 @@ LABELS = ("a", "b", "c")
 
 @pytest.fixture
 def stored(tmp_path):
-    """Predictions of 50 pages and of one that was not scored."""
+    """Predictions of 50 pages in two parts, and of one page that was not scored."""
     matrix = np.random.default_rng(0).random((50, 3)).astype(np.float32)
     matrix[0] = 0.5  # a tie, and exactly at a threshold
     store = LocalStore(tmp_path)
-    table = pa.table({"probabilities": pa.array([*matrix.tolist(), None], pa.list_(pa.float32()))})
-    pq.write_table(table, tmp_path / "predictions.parquet")
-    return store, Output(path="predictions.parquet", sha256="12", size=1), matrix
+    outputs = []
+    for name, rows in (("predictions", matrix.tolist()[:20]), ("predictions.00001", [*matrix.tolist()[20:], None])):
+        table = pa.table({"probabilities": pa.array(rows, pa.list_(pa.float32()))})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+        outputs.append(Output(path=f"{name}.parquet", sha256=name, size=1))
+    return store, outputs, matrix
 
 
 @pytest.mark.parametrize("task", ["single", "multi"])
 def test_labels_are_counted_as_the_classifier_gives_them(stored, tmp_path, task):
-    store, output, matrix = stored
+    store, outputs, matrix = stored
     taxonomy = Taxonomy(task=task, labels=LABELS)
     thresholds = (0.5, 0.9, 0.1)
     config = NgramConfig(taxonomy=taxonomy, thresholds=thresholds, temperature=1.0, ngram=NgramOptions())
-    counted = predicted_counts(store, output, taxonomy, thresholds, tmp_path / "cache")
+    counted = predicted_counts(store, outputs, taxonomy, thresholds, tmp_path / "cache")
     assert counted.pages == 50
     assert list(counted.counts.values()) == config.decide(matrix).sum(axis=0).tolist()
 
 
 def test_what_was_counted_once_is_not_read_again_unless_the_rules_changed(stored, tmp_path):
-    store, output, _ = stored
+    store, outputs, _ = stored
     taxonomy, cache = Taxonomy(task="multi", labels=LABELS), tmp_path / "cache"
-    first = predicted_counts(store, output, taxonomy, (0.5, 0.5, 0.5), cache)
+    first = predicted_counts(store, outputs, taxonomy, (0.5, 0.5, 0.5), cache)
     (tmp_path / "predictions.parquet").unlink()
-    assert predicted_counts(store, output, taxonomy, (0.5, 0.5, 0.5), cache) == first
+    assert predicted_counts(store, outputs, taxonomy, (0.5, 0.5, 0.5), cache) == first
     with pytest.raises(FileNotFoundError):
-        predicted_counts(store, output, taxonomy, (0.5, 0.5, 0.6), cache)
+        predicted_counts(store, outputs, taxonomy, (0.5, 0.5, 0.6), cache)
 
 
 def test_a_count_that_was_cut_off_is_made_anew(stored, tmp_path):
-    store, output, _ = stored
+    store, outputs, _ = stored
     taxonomy, cache = Taxonomy(task="single", labels=LABELS), tmp_path / "cache"
-    first = predicted_counts(store, output, taxonomy, (0.5,) * 3, cache)
+    first = predicted_counts(store, outputs, taxonomy, (0.5,) * 3, cache)
     next(cache.iterdir()).write_text('{"pages": 5')
-    assert predicted_counts(store, output, taxonomy, (0.5,) * 3, cache) == first
+    assert predicted_counts(store, outputs, taxonomy, (0.5,) * 3, cache) == first
 
 
 def test_the_largest_move_may_be_a_loss():
