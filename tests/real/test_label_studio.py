@@ -311,6 +311,20 @@ def test_two_processes_that_push_at_once_make_one_project_and_send_each_page_onc
     assert sum(each["description"] == mark for each in listed) == 1
 
 
+def test_a_project_that_a_failed_request_made_all_the_same_does_not_stay(office: Office, store: LocalStore) -> None:
+    connect(office, store).submit(make_batch(pages(2)))
+    [project] = office.projects(store)
+    known = [path for path in store.list("") if "/label_studio/projects/" in path]
+    Path(store.root, next(path for path in known if not path.endswith("/installation.json"))).unlink()
+    with office.api() as api:
+        mark = api.get(f"/api/projects/{project}/").json()["description"]
+        api.post("/api/projects/", json={"title": "made by a request that failed", "description": mark})
+        connect(office, store).submit(make_batch(pages(3)))
+        listed = api.get("/api/projects/", params={"page_size": 1000}).json()["results"]
+    assert [each["id"] for each in listed if each["description"] == mark] == [project]
+    assert on_server(office, store) == each_once(3)
+
+
 def test_a_request_that_comes_through_after_it_was_given_up_leaves_no_copies(office: Office, store: LocalStore) -> None:
     platform = connect(office, store)
     platform.submit(make_batch(pages(2)))

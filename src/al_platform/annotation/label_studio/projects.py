@@ -100,25 +100,31 @@ class Projects:
 
     def _make(self, path: str, wanted: Wanted) -> None:
         mark = f"Made by al-platform: {self._installation()}/{wanted.family}/{wanted.digest}"
-        made = None if self._marked(mark) else self._create(mark, wanted)
+        if not self._marked(mark):
+            self._create(mark, wanted)
         # Of several that were made at once, all take the first.
         first = min(self._marked(mark))
         try:
             self._store.create(path, json.dumps({"project": first, "mark": mark}).encode())
         except FileExistsError:
             first = self._recorded(path)["project"]
-        if made not in (None, first):
-            self._client.delete_project(made)
+        self._remove_others(mark, first)
 
-    def _create(self, mark: str, wanted: Wanted) -> int | None:
-        """Make a project; None where nobody knows whether it was us who made it."""
+    def _create(self, mark: str, wanted: Wanted) -> None:
         try:
-            return int(self._client.create_project(wanted.content(mark))["id"])
+            self._client.create_project(wanted.content(mark))
         except (FailedError, NoAnswerError):
             time.sleep(_PAUSE_S)
-            if self._marked(mark):
-                return None
-        return int(self._client.create_project(wanted.content(mark))["id"])
+            if not self._marked(mark):
+                self._client.create_project(wanted.content(mark))
+
+    def _remove_others(self, mark: str, first: int) -> None:
+        """Remove the empty projects that others made at once, or that a request made which seemed to fail."""
+        for number in self._marked(mark):
+            # Pages are sent to no project but the recorded one.
+            project = None if number == first else self._client.project(number)
+            if project is not None and not project["task_number"]:
+                self._client.delete_project(number)
 
     def _marked(self, mark: str) -> list[int]:
         return [project["id"] for project in self._client.projects() if project["description"] == mark]
