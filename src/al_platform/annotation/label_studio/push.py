@@ -160,12 +160,12 @@ class Push:
 
     def _remove_copies(self, there: Mapping[str, Sequence[Json]]) -> None:
         for page_id, tasks in there.items():
-            kept, *copies = sorted(tasks, key=lambda each: (-_answers(each), each["id"]))
-            for copy in copies:
-                if not self._client.has_answers(copy["id"]):
-                    LOG.warning("%s holds page %s twice: task %s stays.", self._batch_id, page_id, kept["id"])
-                    self._client.delete_task(copy["id"])
-
-
-def _answers(listed: Json) -> int:
-    return int(listed["total_annotations"]) + int(listed["cancelled_annotations"])
+            numbers = sorted(each["id"] for each in tasks)
+            if len(numbers) == 1:
+                continue
+            # Each task is asked for its answers: the counts in a listing may lag behind them.
+            kept = [number for number in numbers if self._client.has_answers(number)] or numbers[:1]
+            for number in numbers:
+                if number not in kept:
+                    LOG.warning("%s holds page %s twice: task %s stays.", self._batch_id, page_id, kept[0])
+                    self._client.delete_task(number)
