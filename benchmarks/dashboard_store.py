@@ -77,6 +77,7 @@ class _Writer:
         self._taxonomy = Taxonomy.model_validate(parameters["taxonomy"])
         self._random = random.Random(f"{family}")
         self._champions: list[tuple[str, str, float]] = []  # cycle, digest, accuracy
+        self._agreement: dict[str, float] = {}
 
     def write(self, cycles: Sequence[str], pages: int) -> None:
         for number, cycle in enumerate(cycles[: len(cycles) - self._story.missing_months]):
@@ -96,7 +97,8 @@ class _Writer:
         report = {"strategy": "margin", "batch": {"total": 60, "by_reason": {"strategy": 40, "audit": 20}}}
         self._commit("selection", cycle, 9 * 60, {"batch": b"PAR1", "receipt": {}, "selection_report": report})
         ingest = {"answers_taken": 170 + self._random.randrange(20), "labels": labels, "annotated": 60}
-        ingest["agreement"] = round(self._story.agreement + self._random.uniform(-0.04, 0.04), 3)
+        self._agreement[cycle] = round(self._story.agreement + self._random.uniform(-0.04, 0.04), 3)
+        ingest["agreement_by_cycle"] = dict(self._agreement)
         names = STAGE["annotation_ingest"].outputs[:-1]
         parts: dict[str, Any] = dict.fromkeys(names, f"{cycle}".encode())
         self._commit("annotation_ingest", cycle, 4 * 60, {**parts, "annotation_ingest_report": ingest})

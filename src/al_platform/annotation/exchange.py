@@ -38,7 +38,8 @@ class FileExchange:
         batch_id, rows = pages_of_one_batch(batch)
         if batch_id is None:
             return Receipt(batch_id=None, platform=self.name, tasks=0)
-        while missing := self._missing(batch_id, rows):
+        pages = rows.to_pylist()
+        while missing := self._missing(batch_id, pages):
             try:
                 self._store.create(self._next_part(batch_id), _lines(missing, self._taxonomy.guideline_version))
             except FileExistsError:

@@ -45,7 +45,8 @@ class Month:
         pages: Scored.
         answers: Taken in from annotators.
         labels: Concluded so far.
-        agreement: Krippendorff's alpha; None where it cannot be measured.
+        agreement: Krippendorff's alpha of the answers so far to what was asked in this month; None where it cannot be
+            measured.
         wall_s: Of all its stages.
         size_bytes: Of all its stages' outputs.
         cost: Of answers and computing, at the prices of ``globals.yml``.
@@ -237,7 +238,10 @@ def _together(read: Callable[[_Asked], _Read], asked: Sequence[_Asked]) -> list[
 
 def _month(cycle: str, heads: _Heads, costs: Costs, drift: Drift | None) -> Month:
     rows = [found[cycle] for found in heads.values() if cycle in found]
-    ingest = _figures(heads[_INGEST].get(cycle))
+    ingested = heads[_INGEST]
+    ingest = _figures(ingested.get(cycle))
+    # Later answers to a month's pages are in the newest report alone.
+    newest = _figures(ingested[max(ingested)]) if ingested else {}
     answers = int(ingest.get("answers_taken", 0))
     wall_s = sum(row["wall_s"] for row in rows)
     return Month(
@@ -245,7 +249,7 @@ def _month(cycle: str, heads: _Heads, costs: Costs, drift: Drift | None) -> Mont
         pages=_figures(heads[_SCORING].get(cycle)).get("pool"),
         answers=answers,
         labels=ingest.get("labels"),
-        agreement=ingest.get("agreement"),
+        agreement=newest.get(f"agreement_by_cycle.{cycle}"),
         wall_s=wall_s,
         size_bytes=sum(row["size_bytes"] for row in rows),
         cost=costs.per_answer * answers + costs.per_hour * wall_s / _SECONDS_AN_HOUR,

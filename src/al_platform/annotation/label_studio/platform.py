@@ -6,9 +6,10 @@ Below the prefix in the store: ``projects``, ``pushes`` and ``shown``; see the m
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from al_platform.annotation.answers import Row, Sent, read_tasks
 from al_platform.annotation.label_studio.client import Client, Json
@@ -80,9 +81,10 @@ class LabelStudio:
         if batch_id is None:
             return Receipt(batch_id=None, platform=self.name, tasks=0)
         self._client.require_known_version()
-        projects = {answers: self._project(answers) for answers in sorted({self._answers(row) for row in rows})}
-        placed = [(projects[self._answers(row)], row) for row in rows]
-        tasks = self._push(batch_id).send(placed, self._taxonomy.guideline_version)
+        answers = pc.fill_null(rows["answers_wanted"], self._wanted.answers).to_pylist()
+        projects = {wanted: self._project(wanted) for wanted in sorted(set(answers))}
+        placed = [projects[wanted] for wanted in answers]
+        tasks = self._push(batch_id).send(rows, placed, self._taxonomy.guideline_version)
         return Receipt(batch_id=batch_id, platform=self.name, tasks=tasks)
 
     def pull(self) -> Pulled:
@@ -115,9 +117,6 @@ class LabelStudio:
                 pages = found.setdefault(batch, {})
                 pages[page] = pages.get(page, False) or _is_labelled(each)
         return found
-
-    def _answers(self, row: Mapping[str, Any]) -> int:
-        return int(row["answers_wanted"] or self._wanted.answers)
 
     def _project(self, answers: int) -> int:
         is_usual = answers == self._wanted.answers

@@ -7,8 +7,10 @@ are sent again; should it come through later still, the copies are removed while
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
+
+import pyarrow as pa
 
 from al_platform.annotation.label_studio.client import (
     Client,
@@ -26,8 +28,8 @@ from al_platform.domain.errors import ConfigError, InputError
 
 LOG = logging.getLogger("al_platform")
 
-Placed: TypeAlias = tuple[int, Mapping[str, Any]]
-"""A batch's row with the number of its project."""
+Chunk: TypeAlias = tuple[int, Sequence[Mapping[str, Any]]]
+"""Rows of a batch that go into one request, with the number of their project."""
 
 _LOOK_S = 0.5
 _TRIES = 4
@@ -54,43 +56,47 @@ class Push:
         self._batch_id = batch_id
         self._options = options
 
-    def send(self, rows: Sequence[Placed], guideline_version: str) -> int:
+    def send(self, batch: pa.Table, projects: Sequence[int], guideline_version: str) -> int:
         """Send the rows that were not sent yet, and return how many pages of the batch are there.
 
         Args:
-            rows: Each with the project it belongs to.
+            batch: ``schemas.BATCH``. Beside it no more than one request's texts are in memory.
+            projects: Number of the project of each row.
             guideline_version: That annotators follow.
 
         Raises:
             InputError: The server refuses a page.
             LabelStudioError: It lost one request after the other, or cannot be reached.
         """
-        versions = {row["page_id"]: guideline_version for _, row in rows}
+        page_ids = batch["page_id"].to_pylist()
         failures = 0
         while True:
             number = self._next_turn()
-            there = self.pages_there()
+            # In this order: what is recorded as sent was there when the server was asked, unless somebody deleted it.
             sent = self._pushes.sent()
-            missing = [each for each in rows if each[1]["page_id"] not in there and each[1]["page_id"] not in sent]
+            there = self.pages_there()
+            missing = [row for row, page in enumerate(page_ids) if page not in there and page not in sent]
             if not missing:
                 break
-            failures += not self._send_in_turns(number, missing, versions)
+            chunks = self._chunks(batch, projects, missing)
+            failures += not self._send_in_turns(number, chunks, guideline_version)
             if failures == _TRIES:
                 raise LabelStudioError(
-                    f"Label Studio lost {_TRIES} requests: {len(missing)} of {len(rows)} pages of {self._batch_id} "
+                    f"Label Studio lost {_TRIES} requests: {len(missing)} of {len(page_ids)} pages of {self._batch_id} "
                     f"are not there yet. Look at the server's log, and run again: nothing is sent twice."
                 )
-        self._record_strays(number, {page: versions[page] for page in sorted(versions.keys() & there - sent.keys())})
+        strays = sorted({*page_ids} & there.keys() - sent.keys())
+        self._record_strays(number, dict.fromkeys(strays, guideline_version))
         self._remove_copies(there)
         return len(there)
 
-    def pages_there(self) -> dict[str, list[Json]]:
-        """Return the tasks of each page of the batch that are on the server."""
-        found: dict[str, list[Json]] = {}
+    def pages_there(self) -> dict[str, list[int]]:
+        """Return the numbers of the tasks of each page of the batch that are on the server."""
+        found: dict[str, list[int]] = {}
         for project in self._projects:
             for each in self._client.list_tasks(project, self._batch_id):
                 if is_ours(each):
-                    found.setdefault(each["meta"]["page_id"], []).append(each)
+                    found.setdefault(each["meta"]["page_id"], []).append(each["id"])
         return found
 
     def _next_turn(self) -> int:
@@ -108,24 +114,24 @@ class Push:
                 time.sleep(_LOOK_S)
         return newest.number + 1 if newest else 1
 
-    def _send_in_turns(self, number: int, rows: Sequence[Placed], versions: Mapping[str, str]) -> bool:
+    def _send_in_turns(self, number: int, chunks: Iterable[Chunk], guideline_version: str) -> bool:
         """Send chunks as long as each turn is ours; False where a request was lost."""
-        for project, chunk in self._chunks(rows):
-            pages = {row["page_id"]: versions[row["page_id"]] for row in chunk}
+        for project, rows in chunks:
+            pages = dict.fromkeys((row["page_id"] for row in rows), guideline_version)
             if not self._pushes.take(number, pages):
                 return True
-            tasks = [task(row, pages[row["page_id"]], self._options.tree_separator) for row in chunk]
+            tasks = [task(row, guideline_version, self._options.tree_separator) for row in rows]
             if not self._send_chunk(project, Turn(number, frozenset(pages), is_over=False), tasks):
                 return False
             number += 1
         return True
 
-    def _chunks(self, rows: Sequence[Placed]) -> Iterator[tuple[int, list[Mapping[str, Any]]]]:
+    def _chunks(self, batch: pa.Table, projects: Sequence[int], rows: Sequence[int]) -> Iterator[Chunk]:
         """Yield what goes into one request: rows of one project, in their order."""
-        for project in sorted({project for project, _ in rows}):
-            own = [row for placed, row in rows if placed == project]
+        for project in sorted({projects[row] for row in rows}):
+            own = [row for row in rows if projects[row] == project]
             for start in range(0, len(own), self._options.chunk_pages):
-                yield project, own[start : start + self._options.chunk_pages]
+                yield project, batch.take(own[start : start + self._options.chunk_pages]).to_pylist()
 
     def _send_chunk(self, project: int, turn: Turn, tasks: Sequence[Json]) -> bool:
         try:
@@ -158,11 +164,11 @@ class Push:
         if strays and self._pushes.take(number, strays):
             self._pushes.end(Turn(number, frozenset(strays), is_over=False), arrived=True)
 
-    def _remove_copies(self, there: Mapping[str, Sequence[Json]]) -> None:
+    def _remove_copies(self, there: Mapping[str, Sequence[int]]) -> None:
         for page_id, tasks in there.items():
-            numbers = sorted(each["id"] for each in tasks)
-            if len(numbers) == 1:
+            if len(tasks) == 1:
                 continue
+            numbers = sorted(tasks)
             # Each task is asked for its answers: the counts in a listing may lag behind them.
             kept = [number for number in numbers if self._client.has_answers(number)] or numbers[:1]
             for number in numbers:
