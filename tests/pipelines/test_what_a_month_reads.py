@@ -38,11 +38,11 @@ class Watch:
             self.fetched[self._stage].add(path)
             return local(store, path)
 
-        def watched_read(file, path, columns, page_ids):
+        def watched_read(file, path, columns, page_ids, engine):
             self.columns[self._stage, path].update(columns)
             if "text" in columns:
                 self.texts[self._stage].update(["every page"] if page_ids is None else page_ids.to_pylist())
-            return read(file, path, columns, page_ids)
+            return read(file, path, columns, page_ids, engine)
 
         monkeypatch.setattr(LocalStore, "local", watched_local)
         monkeypatch.setattr(stored_table, "_read", watched_read)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from servers.environments import package
 
 from al_platform.catalog.engines import DuckDBEngine, SparkEngine
+from al_platform.catalog.stored_table import StoredTable
 from al_platform.domain.cycles import shift_cycle
 from al_platform.domain.errors import InputError
 from al_platform.domain.selection.choose import choose_batch
@@ -23,7 +24,7 @@ from al_platform.domain.selection.shortlist import shortlist
 from al_platform.domain.selection.uncertainty import uncertainty_scalars
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.pipelines.scoring.score import ByChampion
-from al_platform.schemas import PAGES, PREDICTIONS, conform
+from al_platform.schemas import IMPORTED_LABELS, PAGES, PREDICTIONS, conform
 from temporary_project import CYCLE, Project, make_project
 
 pytestmark = [
@@ -196,6 +197,33 @@ def chosen(engine, files, pages, options):
         cycle="2026-10",
     )
     return choose_batch(pool, options).batch
+
+
+def test_pages_of_stored_files_are_the_same_rows_in_the_same_order_on_both_engines(spark, tmp_path):
+    def imported(start):
+        ids = [f"{'页面' if row % 2 else 'Straße'}-{row % 40:03d}" for row in range(start, start + 150)]
+        texts = [None if row % 7 == 0 else f"Über {row}" for row in range(start, start + 150)]
+        values = [["a", "b"][: row % 3] for row in range(150)]
+        return pa.table({"page_id": ids, "title": texts, "text": texts, "values": values})
+
+    tables = [imported(0), imported(11).drop_columns(["title"])]
+    files = {
+        f"topics/imported/{place}.parquet": stored(table, tmp_path / str(place), row_group_size=17)[0]
+        for place, table in enumerate(tables)
+    }
+    asked = pa.array(["页面-001", "Straße-038", "nobody", "页面-001"])
+    columns = ["page_id", "title", "text", "values", "domain"]
+    found = [
+        StoredTable(dict.fromkeys(files, ""), IMPORTED_LABELS, files.__getitem__, engine).read(columns, asked)
+        for engine in (spark, DuckDBEngine())
+    ]
+    expected = pa.concat_tables(tables, promote_options="default").to_pylist()
+    assert found[0].equals(found[1])
+    assert found[1].select(["page_id", "text", "values"]).to_pylist() == [
+        {name: row[name] for name in ("page_id", "text", "values")}
+        for row in expected
+        if row["page_id"] in asked.to_pylist()
+    ]
 
 
 @pytest.fixture(scope="module")

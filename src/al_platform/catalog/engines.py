@@ -1,4 +1,4 @@
-"""Where a month's tables are queried and its pages are scored: in this process with DuckDB, or on Spark."""
+"""Where tables are queried and joined and pages are scored: in this process with DuckDB, or on Spark."""
 
 import os
 import sys
@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from al_platform.catalog.formats import Expression
 from al_platform.domain.errors import ConfigError
 
+NUMBER = "al_number"
+"""Column of a row's number in its file, counted from 0."""
 Slice: TypeAlias = tuple[int, int]
 """Rows by their number: the first, and the one after the last."""
 OnSlice: TypeAlias = Callable[[int, int], pa.Table]
@@ -52,6 +54,10 @@ class Engine(Protocol):
         """Return the rows of all files as an Ibis expression; nothing is read yet."""
         ...
 
+    def numbered(self, file: Path, columns: Sequence[str]) -> Expression:
+        """Return columns of a file's rows, with ``NUMBER``, as an Ibis expression."""
+        ...
+
     def each(self, on_slice: OnSlice, slices: Sequence[Slice]) -> Iterator[pa.Table]:
         """Yield what becomes of each slice, in their order."""
         ...
@@ -71,6 +77,12 @@ class DuckDBEngine:
 
         return ibis.duckdb.connect().read_parquet([str(file) for file in files])
 
+    def numbered(self, file: Path, columns: Sequence[str]) -> Expression:
+        import ibis
+
+        rows = ibis.duckdb.connect().read_parquet(str(file), file_row_number=True)
+        return rows.select(*columns, **{NUMBER: rows["file_row_number"]})
+
     def each(self, on_slice: OnSlice, slices: Sequence[Slice]) -> Iterator[pa.Table]:
         return (on_slice(*rows) for rows in slices)
 
@@ -87,15 +99,16 @@ class SparkEngine:
         self._settings = {**_SETTINGS, **settings}
 
     def read_parquet(self, files: Sequence[Path]) -> Expression:
-        import ibis
-
         session = self._session()
         schema = _readable(pq.read_schema(files[0]))
-        # Without the scheme Databricks looks for a path in DBFS, unless it is that of a volume.
-        paths = [str(file) if file.is_relative_to("/Volumes") else f"file://{file.absolute()}" for file in files]
-        name = f"al_{uuid4().hex}"
-        session.read.schema(schema).parquet(*paths).createOrReplaceTempView(name)
-        return ibis.pyspark.connect(session).table(name)
+        return _expression(session, session.read.schema(schema).parquet(*map(_place, files)))
+
+    def numbered(self, file: Path, columns: Sequence[str]) -> Expression:
+        session = self._session()
+        stored = pq.read_schema(file)
+        schema = _readable(pa.schema([stored.field(name) for name in columns]))
+        rows = session.read.schema(schema).parquet(_place(file))
+        return _expression(session, rows.selectExpr("*", f"_metadata.row_index AS {NUMBER}"))
 
     def each(self, on_slice: OnSlice, slices: Sequence[Slice]) -> Iterator[pa.Table]:
         session = self._session()
@@ -127,6 +140,19 @@ class SparkEngine:
                 ) from error
         session.conf.set("spark.sql.session.timeZone", "UTC")
         return session
+
+
+def _place(file: Path) -> str:
+    # Without the scheme Databricks looks for a path in DBFS, unless it is that of a volume.
+    return str(file) if file.is_relative_to("/Volumes") else f"file://{file.absolute()}"
+
+
+def _expression(session: Any, rows: Any) -> Expression:
+    import ibis
+
+    name = f"al_{uuid4().hex}"
+    rows.createOrReplaceTempView(name)
+    return ibis.pyspark.connect(session).table(name)
 
 
 def _over(on_slice: OnSlice, wave: Sequence[Slice]) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:

@@ -1,9 +1,11 @@
 """What earlier cycles left: fixed by the cycle of the run, not by when it runs."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 
+from al_platform.catalog.engines import open_engine
 from al_platform.catalog.formats import format_named, schema_named
 from al_platform.catalog.outputs import StoreDataset, input_of, read_output
 from al_platform.catalog.stored_table import CYCLE, FilesDataset, StoredTable, verified
@@ -82,6 +84,16 @@ class NewestBefore(_History):
 class AllCycles(_History):
     """The tables of all cycles before this one, one after another, with a column ``cycle``, as a ``StoredTable``."""
 
+    def __init__(self, *, engine: Mapping[str, Any] | None = None, **history: Any):
+        """Create the dataset.
+
+        Args:
+            engine: ``EngineOptions``: where files are joined with the pages that are asked for.
+            history: Stage, name, format, schema, root, family and cycle.
+        """
+        super().__init__(**history)
+        self._engine = open_engine(engine)
+
     def current(self) -> Input | None:
         """Return what would be read now."""
         return input_of(*self._committed().values())
@@ -90,7 +102,9 @@ class AllCycles(_History):
         outputs = self._committed().values()
         self.source = input_of(*outputs)
         files = {output.path: output.sha256 for output in outputs}
-        return StoredTable(files, with_cycle(self.schema), lambda path: verified(self.store, path, files[path]))
+        return StoredTable(
+            files, with_cycle(self.schema), lambda path: verified(self.store, path, files[path]), self._engine
+        )
 
 
 class SealedBatches(FilesDataset):
@@ -107,7 +121,7 @@ class SealedBatches(FilesDataset):
             name: The sealed output.
             schema: Its schema, in ``al_platform.schemas``.
             including_this: Whether this cycle's is among them.
-            where: Root, family and cycle, and where digests are recorded.
+            where: Root, family and cycle, where digests are recorded, and the engine.
         """
         super().__init__(**where)
         self._suffix = f"/{stage}/sealed/{name}.parquet"

@@ -22,7 +22,7 @@ class ImportedLabels(FilesDataset):
 
         Args:
             traffic: ``source`` and ``options`` of ``globals.yml``.
-            where: Root, family and cycle, and where digests are recorded.
+            where: Root, family and cycle, where digests are recorded, and the engine.
         """
         super().__init__(**where)
         self._traffic = traffic

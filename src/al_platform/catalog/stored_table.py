@@ -1,4 +1,7 @@
-"""A table in several files of the store, of which nothing is read before it is asked for."""
+"""A table in several files of the store, of which nothing is read before it is asked for.
+
+The rows of some pages are found by a join where the engine is; they come in the order in which they are stored.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from al_platform.catalog.formats import AS_FILE
+from al_platform.catalog.engines import NUMBER, DuckDBEngine, Engine, open_engine
+from al_platform.catalog.formats import AS_FILE, Expression
 from al_platform.catalog.outputs import StoreDataset, read_output, stored_files
 from al_platform.domain.errors import SchemaError
 from al_platform.schemas import conform
@@ -24,18 +28,26 @@ class StoredTable:
     A schema with a column ``cycle`` takes it from the path of the file, ``<family>/<cycle>/...``.
     """
 
-    def __init__(self, files: Mapping[str, str], schema: pa.Schema, find: Callable[[str], Path]):
+    def __init__(
+        self,
+        files: Mapping[str, str],
+        schema: pa.Schema,
+        find: Callable[[str], Path],
+        engine: Engine | None = None,
+    ):
         """Create the table.
 
         Args:
             files: What each path in the store hashes to, in the order of their rows.
             schema: Of every file; columns that may be null may be missing.
             find: Returns the local file of a path; asked once a file, when something of it is read.
+            engine: Joins files with the pages that are asked for; by default DuckDB.
         """
         self.files = tuple(files)
         self.digests: Mapping[str, str] = dict(files)
         self.schema = schema
         self._find = find
+        self._engine = engine or DuckDBEngine()
         self._found: dict[str, Path] = {}
 
     def read(
@@ -72,7 +84,7 @@ class StoredTable:
         return sum(pq.read_metadata(self._local(file)).num_rows for file in self.files)
 
     def _rows(self, file: str, schema: pa.Schema, page_ids: pa.Array | pa.ChunkedArray | None) -> pa.Table:
-        table = _read(self._local(file), file, schema.names, page_ids)
+        table = _read(self._local(file), file, schema.names, page_ids, self._engine)
         if CYCLE in schema.names:
             kept = [name for name in table.column_names if name != CYCLE]
             cycle = pa.array([file.split("/")[1]] * table.num_rows, pa.string())
@@ -85,34 +97,28 @@ class StoredTable:
         return self._found[file]
 
 
-def _read(local: Path, what: str, columns: Sequence[str], page_ids: pa.Array | pa.ChunkedArray | None) -> pa.Table:
+def _read(
+    local: Path, what: str, columns: Sequence[str], page_ids: pa.Array | pa.ChunkedArray | None, engine: Engine
+) -> pa.Table:
     try:
-        with pq.ParquetFile(local) as parquet:
-            stored = parquet.schema_arrow
-            # Without a column there is nothing to count rows by.
-            present = [name for name in stored.names if name in columns or name == "page_id"]
-            groups = range(parquet.num_row_groups)
-            return pa.concat_tables(
-                [
-                    pa.schema([stored.field(name) for name in present]).empty_table(),
-                    *(_row_group(parquet, group, present, page_ids) for group in groups),
-                ]
-            )
+        stored = pq.read_schema(local)
+        # Without a column there is nothing to count rows by.
+        present = [name for name in stored.names if name in columns or name == "page_id"]
+        if page_ids is None:
+            return pq.read_table(local, columns=present)
     except (pa.ArrowInvalid, OSError) as error:
         raise SchemaError(f"{what} is no readable Parquet file: {error}. Export it again.") from error
+    if not len(page_ids):
+        return pa.schema([stored.field(name) for name in present]).empty_table()
+    return _of_pages(engine.numbered(local, present), page_ids)
 
 
-def _row_group(
-    parquet: pq.ParquetFile, group: int, columns: list[str], page_ids: pa.Array | pa.ChunkedArray | None
-) -> pa.Table:
-    """Return columns of a row group; texts are decoded only where it holds a page that is asked for."""
-    if page_ids is None:
-        return parquet.read_row_group(group, columns=columns)
-    own = parquet.read_row_group(group, columns=["page_id"])["page_id"].cast(pa.string())
-    is_asked = pc.is_in(own, value_set=page_ids)
-    if not pc.any(is_asked).as_py():
-        return pa.schema([parquet.schema_arrow.field(name) for name in columns]).empty_table()
-    return parquet.read_row_group(group, columns=columns).filter(is_asked)
+def _of_pages(rows: Expression, page_ids: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """Return the rows of some pages, in the order in which they are stored."""
+    from al_platform.domain.selection.engine import beside, to_arrow
+
+    asked = beside(pa.table({"page_id": pc.unique(page_ids)}), rows)
+    return to_arrow(rows.semi_join(asked, "page_id")).sort_by(NUMBER).drop_columns([NUMBER])
 
 
 class FilesDataset(StoreDataset):
@@ -123,17 +129,19 @@ class FilesDataset(StoreDataset):
     compared with its digest when it is opened.
     """
 
-    def __init__(self, *, recorded_at: Root, recorded_by: str, **where: Any):
+    def __init__(self, *, recorded_at: Root, recorded_by: str, engine: Mapping[str, Any] | None = None, **where: Any):
         """Create the dataset.
 
         Args:
             recorded_at: Root at which the stage commits whose manifests tell the digests.
             recorded_by: That stage.
+            engine: ``EngineOptions``: where files are joined with the pages that are asked for.
             where: Root, family and cycle.
         """
         super().__init__(**where)
         self._recorded_at = open_store(recorded_at)
         self._recorded_by = recorded_by
+        self._engine = open_engine(engine)
 
     def current(self) -> Input | None:
         """Return what would be read now: loading opens no file whose digest is recorded."""
@@ -146,7 +154,7 @@ class FilesDataset(StoreDataset):
         files = {path: recorded.get(path) or fresh[path] for path in paths}
         self.source = Input.of_files(place, list(files.values()))
         digests = {path: file.sha256 for path, file in files.items()}
-        return StoredTable(digests, schema, lambda path: self._found(files[path], is_fresh=path in fresh))
+        return StoredTable(digests, schema, lambda path: self._found(files[path], is_fresh=path in fresh), self._engine)
 
     def _found(self, file: File, *, is_fresh: bool) -> Path:
         return self.store.local(file.path) if is_fresh else verified(self.store, file.path, file.sha256)

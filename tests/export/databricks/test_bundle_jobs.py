@@ -82,7 +82,9 @@ def test_cpu_and_gpu_scoring_grow_with_the_work_and_gpu_training_keeps_its_size(
         "min_workers": 1,
         "max_workers": "${var.gpu_scoring_max_workers}",
     }
-    assert clusters(under_airflow, "select")["cpu"]["autoscale"]["max_workers"] == "${var.cpu_max_workers}"
+    for job, stage in (("select", "selection"), ("ingest", "preparation")):
+        assert tasks(under_airflow, job)[stage]["job_cluster_key"] == "cpu"
+        assert clusters(under_airflow, job)["cpu"]["autoscale"]["max_workers"] == "${var.cpu_max_workers}"
     training = clusters(under_airflow, "train")["gpu_training"]
     assert "autoscale" not in training
     assert training["num_workers"] == 0
@@ -90,7 +92,7 @@ def test_cpu_and_gpu_scoring_grow_with_the_work_and_gpu_training_keeps_its_size(
 
 
 def test_stages_that_one_machine_computes_keep_no_workers_waiting(under_airflow):
-    for job, stage in (("ingest", "annotation_ingest"), ("ingest", "preparation"), ("train", "promotion")):
+    for job, stage in (("ingest", "annotation_ingest"), ("train", "promotion")):
         assert tasks(under_airflow, job)[stage]["job_cluster_key"] == "cpu_single"
         assert clusters(under_airflow, job)["cpu_single"]["num_workers"] == 0
 
