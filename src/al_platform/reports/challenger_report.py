@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from al_platform.domain.error_analysis import ErrorAnalysis
 from al_platform.domain.staleness import Staleness
-from al_platform.reports import drawings, erasable, figures, sections
+from al_platform.reports import drawings, erasable, figures, gate_verdict, sections
 from al_platform.reports.curves import ClassCurves
 from al_platform.reports.figures import DatasetCard, SetFigures, Training, VerdictFigures
 from al_platform.reports.plain import plain
@@ -92,8 +92,8 @@ def render_report(report: ChallengerReport) -> str:
         .get_template(_TEMPLATE)
         .render(
             report=report,
-            headline=sections.headline(report.verdict),
-            checks=sections.checks(report.verdict),
+            headline=gate_verdict.headline(report.verdict),
+            checks=gate_verdict.checks(report.verdict),
             sets=sections.set_tables(report.evaluation),
             macro_f1=drawings.macro_f1_chart(report.evaluation),
             classes=sections.class_table(report.evaluation, report.analysed_set),
