@@ -49,13 +49,13 @@ format: install  ## Format the code
 	$(BIN)/ruff check --fix && $(BIN)/ruff format
 
 test: install  ## Run the tests
-	$(BIN)/pytest --numprocesses=auto --dist=loadfile
+	$(BIN)/pytest --numprocesses=auto --dist=loadfile --junitxml=build/tests.xml
 
 coverage: install  ## Run the tests and list the lines that none runs (half as long again)
 	$(BIN)/pytest --numprocesses=auto --dist=loadfile --cov --cov-report=term:skip-covered
 
 test-real: install  ## Run the tests against real servers and a browser
-	$(BIN)/pytest -m real --numprocesses=auto --dist=loadfile
+	$(BIN)/pytest -m real --numprocesses=auto --dist=loadfile --junitxml=build/tests-real.xml
 
 dags: install  ## Write the Airflow DAGs of ENV (databricks) to airflow_dags/
 	$(KEDRO) al export airflow --env=$(ENV)
