@@ -7,7 +7,7 @@ ENV ?= databricks
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install monthly quarterly loop status viz s3 label-studio check format test coverage test-real package dags lock bench-loop bench-ngram bench-training bench-scoring bench-gate bench-duel bench-storage bench-growth bench-label-efficiency bench-selection bench-dashboard bench-query bench-export spark bench-peers bench-annotation clean
+.PHONY: help install monthly quarterly loop status viz s3 label-studio check format test coverage test-real package dags lock bench-loop bench-ngram bench-training bench-scoring bench-gate bench-duel bench-storage bench-growth bench-label-efficiency bench-selection bench-dashboard bench-query bench-tracking bench-export spark bench-peers bench-annotation clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -49,13 +49,13 @@ format: install  ## Format the code
 	$(BIN)/ruff check --fix && $(BIN)/ruff format
 
 test: install  ## Run the tests
-	$(BIN)/pytest --numprocesses=auto --dist=loadfile
+	$(BIN)/pytest --numprocesses=auto --dist=loadfile --junitxml=build/tests.xml
 
 coverage: install  ## Run the tests and list the lines that none runs (half as long again)
 	$(BIN)/pytest --numprocesses=auto --dist=loadfile --cov --cov-report=term:skip-covered
 
 test-real: install  ## Run the tests against real servers and a browser
-	$(BIN)/pytest -m real --numprocesses=auto --dist=loadfile
+	$(BIN)/pytest -m real --numprocesses=auto --dist=loadfile --junitxml=build/tests-real.xml
 
 dags: install  ## Write the Airflow DAGs of ENV (databricks) to airflow_dags/
 	$(KEDRO) al export airflow --env=$(ENV)
@@ -94,13 +94,16 @@ bench-annotation: install  ## Label Studio with 10,000 pages, and Dawid-Skene be
 	$(BIN)/python -m benchmarks.annotation
 
 bench-query: install  ## Questions to ten thousand runs (QUICK=1: short)
-	$(BIN)/python benchmarks/query.py
+	$(BIN)/python -m benchmarks.query
 
 bench-export: install  ## Time of both exports, and what faults cost: runs and alerts (QUICK=1: short)
 	$(BIN)/python -m benchmarks.export
 
 bench-dashboard: install  ## Time and size of the dashboard of 3 families and 36 cycles (QUICK=1: short)
 	$(BIN)/python -m benchmarks.dashboard
+
+bench-tracking: install  ## The loop without a tracker and with W&B; dashboard, questions (QUICK=1: short)
+	$(BIN)/python -m benchmarks.tracking
 
 bench-label-efficiency: install  ## Labels that each query strategy needs, on AL_BENCH_DATA (QUICK=1: short)
 	$(BIN)/python -m benchmarks.label_efficiency

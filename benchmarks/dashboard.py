@@ -30,7 +30,13 @@ def main() -> None:
     """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", default=bool(os.environ.get("QUICK")))
-    months = QUICK_MONTHS if parser.parse_args().quick else MONTHS
+    results = measured(QUICK_MONTHS if parser.parse_args().quick else MONTHS)
+    print(json.dumps(results, indent=2))
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def measured(months: int) -> dict[str, Any]:
+    """Return the time of the command, the first time and again, and the size of its page."""
     with tempfile.TemporaryDirectory() as name:
         project = copy_project(Path(name))
         loader = FamilyConfigLoader(conf_source=str(project / "conf"), **CONFIG_LOADER_ARGS)
@@ -41,9 +47,7 @@ def main() -> None:
         again = median([measure(command, project) for _ in range(REPEATS)])
         logs = Stores.of_environment(loader).by_class["logs"]
         size = len(logs.read("dashboard/index.html"))
-    results: dict[str, Any] = {"months": months, "first": first, "again": again, "page_bytes": size}
-    print(json.dumps(results, indent=2))
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    return {"months": months, "first": first, "again": again, "page_bytes": size}
 
 
 if __name__ == "__main__":

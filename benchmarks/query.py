@@ -1,6 +1,6 @@
 """``kedro al query`` over many runs on a local disk: made once, then with nothing new, then with one run more.
 
-    python benchmarks/query.py [--quick]     # or QUICK=1
+    python -m benchmarks.query [--quick]     # or QUICK=1
 
 Runs are committed as the platform does it, each with a line in the audit log; wall seconds. Writes
 ``benchmarks/results/query.json``.
@@ -14,18 +14,23 @@ import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
+from benchmarks.loop import KEDRO, copy_project, measure, median
+
+from al_platform.config import FamilyConfigLoader
 from al_platform.domain.cycles import shift_cycle
 from al_platform.progress import progress
 from al_platform.records.query import Wanted, find_runs, query_runs
-from al_platform.records.run_index import RunIndex
+from al_platform.records.run_index import RunIndex, index_folder
+from al_platform.settings import CONFIG_LOADER_ARGS
 from al_platform.storage.audit_log import AuditLog, commit_subject
 from al_platform.storage.commit_log import Entry, Manifest, Output, StageKey, commit, to_json
-from al_platform.storage.store import LocalStore
-from al_platform.stores import CLASSES, Stores
+from al_platform.stores import Stores
 
 RESULTS = Path(__file__).parent / "results" / "query.json"
 RUNS, QUICK_RUNS = 10_000, 500
+REPEATS = 5
 FAMILIES, CYCLES = 3, 200
 PARAMETERS = {"cleaning": {"min_words": 3}, "labels": [f"label {number}" for number in range(30)]}
 SQL = "select family, max((figures->>'splits.train')::int) from runs group by family"
@@ -36,23 +41,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", default=bool(os.environ.get("QUICK")))
     is_quick = parser.parse_args().quick
-    n_runs = QUICK_RUNS if is_quick else RUNS
+    found = measured(QUICK_RUNS if is_quick else RUNS)
+    print(json.dumps(found, indent=2))
+    if not is_quick:
+        RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def measured(n_runs: int) -> dict[str, Any]:
+    """Return the wall seconds of the index and of questions to it, and what the command takes as a whole."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        stores = Stores({data_class: LocalStore(folder / data_class) for data_class in CLASSES})
+        project = copy_project(folder)
+        loader = FamilyConfigLoader(conf_source=str(project / "conf"), **CONFIG_LOADER_ARGS)
+        stores = Stores.of_environment(loader)
         audit = AuditLog(stores.by_class["logs"], "bench")
         for batch in progress(([number] for number in range(n_runs)), total=n_runs, what="committing runs"):
             commit_run(stores, audit, batch[0])
-        index = RunIndex(stores, folder / "cache")
-        found = {"runs": n_runs, "made_once_s": seconds(index.refresh), "nothing_new_s": seconds(index.refresh)}
+        os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+        index = RunIndex(stores, index_folder())
+        found: dict[str, Any] = {
+            "runs": n_runs,
+            "made_once_s": seconds(index.refresh),
+            "nothing_new_s": seconds(index.refresh),
+        }
         commit_run(stores, audit, n_runs)
         found["one_run_more_s"] = seconds(index.refresh)
         runs = index.refresh()
         found["newest_50_s"] = seconds(lambda: find_runs(runs, Wanted(last=50)))
         found["sql_s"] = seconds(lambda: query_runs(runs, SQL))
-    print(json.dumps(found, indent=2))
-    if not is_quick:
-        RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+        commands = {"command": ["al", "query"], "start_of_kedro": ["al", "--help"]}
+        found |= {
+            what: median([measure([*KEDRO, *words], project) for _ in range(5)]) for what, words in commands.items()
+        }
+    return found
 
 
 def commit_run(stores: Stores, audit: AuditLog, number: int) -> None:

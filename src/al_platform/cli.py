@@ -30,6 +30,7 @@ from al_platform.rebuild.cli import rebuild
 from al_platform.records.cli import query
 from al_platform.replay.cli import replay
 from al_platform.reports.cli import report
+from al_platform.selfcheck.cli import selfcheck
 from al_platform.storage.redaction import redact
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def al(context: click.Context, experiment: str | None) -> None:
 
 for command in (
     *(audit, champions, dashboard, doctor, erase, export, governance),
-    *(lineage, plan_budget, monitor, new_family, promote, query, rebuild, replay, report, rollback, sync),
+    *(lineage, plan_budget, monitor, new_family, promote, query, rebuild, replay, report, rollback, selfcheck, sync),
 ):
     al.add_command(command)
 

@@ -16,6 +16,7 @@ CONFIG_LOADER_ARGS = {
         "dashboard": ["dashboard.yml"],
         "governance": ["governance.yml"],
         "monitoring": ["monitoring.yml"],
+        "selfcheck": ["selfcheck.yml"],
         "export": ["export.yml"],
         "airflow": ["airflow.yml"],
     },

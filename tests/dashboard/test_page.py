@@ -10,8 +10,8 @@ from al_platform.dashboard.links import Links
 from al_platform.dashboard.options import DashboardOptions
 from al_platform.dashboard.page import Source, age_days, build_dashboard, promise
 from al_platform.dashboard.render import render_dashboard
-from al_platform.dashboard.shares import Drift
 from al_platform.domain.staleness import Staleness
+from al_platform.records.shares import Drift
 from al_platform.reports.figures import Figure, Gain, VerdictFigures
 from al_platform.stages import STAGES
 from al_platform.storage.run_record import start_of

@@ -141,6 +141,7 @@ COMMANDS: list[tuple[str, Words, int]] = [
     ("operator", lambda _: ["monitor"], 0),
     ("analyst", lambda _: ["query"], 0),
     ("analyst", lambda _: ["plan-budget"], 0),
+    ("analyst", lambda _: ["selfcheck"], 0),
     ("eraser", lambda project: ["erase", page_of(project), "--reason", "ticket 7", "--yes"], 0),
 ]
 

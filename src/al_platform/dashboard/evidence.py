@@ -1,6 +1,5 @@
 """What the dashboard is made of, read from the heads of the logs: reports and figures, no data set as a whole."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from al_platform.catalog.formats import format_named
 from al_platform.catalog.outputs import read_output
 from al_platform.config import Costs
 from al_platform.dashboard.options import DashboardOptions
-from al_platform.dashboard.shares import ClassCounts, Drift, predicted_counts
 from al_platform.domain.staleness import Staleness
 from al_platform.domain.taxonomy import Taxonomy
+from al_platform.records.shares import ClassCounts, Drift, predicted_counts, thresholds_of
 from al_platform.reports.figures import DatasetCard, Figure, Gain, SetFigures, VerdictFigures, set_figures
 from al_platform.stages import STAGES
 from al_platform.storage.commit_log import Entry, Manifest, StageKey, parts_of, read_manifest
@@ -23,7 +22,6 @@ from al_platform.stores import Stores
 _PARALLEL_READS = 8
 _SECONDS_AN_HOUR = 3600
 _MB = 1 << 20
-_THRESHOLD = 0.5  # where no model says another one, as with an imported log
 _SCORING, _INGEST, _PREPARATION, _TRAINING, _EVALUATION = (
     *("scoring", "annotation_ingest", "preparation"),
     *("training", "evaluation"),
@@ -208,17 +206,8 @@ class _Reader:
             return None
         taxonomy = Taxonomy.model_validate(row["parameters"]["taxonomy"])
         store = self._stores.of_stage(_SCORING)
-        return predicted_counts(store, predictions, taxonomy, self._thresholds(row, taxonomy), self._cache)
-
-    def _thresholds(self, scoring: Row, taxonomy: Taxonomy) -> Sequence[float]:
-        try:
-            config = self._stores.by_class["models"].read(
-                f"{scoring['family']}/by_digest/{scoring['model']}/config.json"
-            )
-        except FileNotFoundError:
-            return [_THRESHOLD] * len(taxonomy.labels)
-        thresholds: list[float] = json.loads(config)["thresholds"]
-        return thresholds
+        thresholds = thresholds_of(self._stores.by_class["models"], row["family"], row["model"], taxonomy)
+        return predicted_counts(store, predictions, taxonomy, thresholds, self._cache)
 
     def _manifest(self, row: Row) -> Manifest:
         store = self._stores.of_stage(row["stage"])

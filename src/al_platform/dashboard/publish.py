@@ -13,9 +13,9 @@ from al_platform.dashboard.links import Links
 from al_platform.dashboard.options import DashboardOptions, dashboard_options
 from al_platform.dashboard.page import Source, build_dashboard
 from al_platform.dashboard.render import render_dashboard
-from al_platform.dashboard.shares import shares_folder
 from al_platform.records.query import Wanted, find_runs
 from al_platform.records.run_index import RunIndex, index_folder
+from al_platform.records.shares import shares_folder
 from al_platform.status import next_command, read_status
 from al_platform.stores import Stores
 

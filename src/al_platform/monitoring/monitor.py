@@ -1,6 +1,5 @@
 """Looks at a family's month and keeps what was found below ``monitoring/`` of the logs."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,6 @@ import pyarrow.parquet as pq
 from al_platform.catalog.formats import format_named
 from al_platform.catalog.outputs import read_output
 from al_platform.config import FamilyConfigLoader
-from al_platform.dashboard.shares import predicted_counts, shares_folder
 from al_platform.domain.errors import NotReadyError
 from al_platform.domain.pages import page_text
 from al_platform.domain.selection.random_order import random_order
@@ -23,13 +21,13 @@ from al_platform.monitoring.drift import Binned, FeatureDrift, Texts, compare, p
 from al_platform.monitoring.findings import Findings, conclude
 from al_platform.monitoring.notify import notifiers, tell
 from al_platform.monitoring.options import MonitoringOptions, monitoring_options
+from al_platform.records.shares import predicted_counts, shares_folder, thresholds_of
 from al_platform.reports.figures import set_figures
 from al_platform.storage.commit_log import Manifest, StageKey, committed_cycles, head, history, parts_of, to_json
 from al_platform.stores import Stores
 
 _FOLDER = "monitoring"
 _JSON, _PARQUET = format_named("json"), format_named("parquet")
-_THRESHOLD = 0.5  # where no model says another one, as with an imported log
 _PREDICTED = ["page_id", "probabilities"]
 _SHOWN = ["page_id", "title", "text", "language", "domain"]
 
@@ -195,13 +193,7 @@ class _Family:
         return None
 
     def _thresholds(self, scored: Manifest, taxonomy: Taxonomy) -> list[float]:
-        try:
-            digest = self._scored_by(scored)
-            config = self.stores.by_class["models"].read(f"{self.name}/by_digest/{digest}/config.json")
-        except FileNotFoundError:
-            return [_THRESHOLD] * len(taxonomy.labels)
-        thresholds: list[float] = json.loads(config)["thresholds"]
-        return thresholds
+        return thresholds_of(self.stores.by_class["models"], self.name, self._scored_by(scored), taxonomy)
 
 
 def _taxonomy(scored: Manifest) -> Taxonomy:

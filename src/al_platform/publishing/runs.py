@@ -8,7 +8,8 @@ from typing import Any
 from markupsafe import Markup
 
 from al_platform.catalog.champion import ChampionEntry
-from al_platform.publishing.tables import Committed, tables_of
+from al_platform.publishing.tables import Committed, Tables, tables_of
+from al_platform.publishing.traffic import traffic_tables
 from al_platform.reports import drawings
 from al_platform.reports.figures import Training, set_figures
 from al_platform.storage.commit_log import Input, Manifest
@@ -65,7 +66,7 @@ class StageRuns:
             config=redacted(self._config(row, manifest)),
             summary=redacted(dict(_known(figures))),
             history=tuple(dict(_numbers(epoch)) for epoch in history),
-            tables=tables_of(committed, with_pages=self._with_pages),
+            tables=self._tables(committed),
             plots=plots_of(committed),
             uses=tuple(self._uses(manifest, row["model"])),
             makes=tuple(self._makes(manifest, row)),
@@ -84,6 +85,10 @@ class StageRuns:
             config={**redacted(entry.model_dump(mode="json")), "stage": BY_HAND, "model": entry.model_digest},
             makes=(self._model(entry.family, entry.model_digest, CHAMPION),),
         )
+
+    def _tables(self, committed: Committed) -> Tables:
+        of_traffic = traffic_tables(self._stores, committed.manifest) if committed.manifest.stage == "selection" else {}
+        return {**tables_of(committed, with_pages=self._with_pages), **of_traffic}
 
     def _config(self, row: Mapping[str, Any], manifest: Manifest) -> dict[str, Any]:
         inputs = {name: {"place": read.place, "sha256": read.sha256} for name, read in manifest.inputs.items()}

@@ -3,10 +3,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from al_platform.dashboard.shares import Drift, predicted_counts
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.models.classifier import NgramConfig
 from al_platform.models.options import NgramOptions
+from al_platform.records.shares import Drift, predicted_counts
 from al_platform.storage.commit_log import Output
 from al_platform.storage.store import LocalStore
 

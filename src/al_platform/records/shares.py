@@ -1,5 +1,6 @@
 """How many pages of a month a model gives each label: counted where the predictions lie, and kept by their digest."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -18,6 +19,7 @@ from al_platform.storage.commit_log import Output, to_json
 from al_platform.storage.store import Store
 
 _BATCH_ROWS = 1 << 16
+_THRESHOLD = 0.5  # where no model says another one, as with an imported log
 
 
 class ClassCounts(BaseModel):
@@ -89,6 +91,16 @@ def predicted_counts(
     temporary.write_bytes(to_json(counted))
     temporary.replace(file)
     return counted
+
+
+def thresholds_of(models: Store, family: str, digest: str | None, taxonomy: Taxonomy) -> list[float]:
+    """Return from which probability on a model gives each label; a half where the store has no such model."""
+    try:
+        config = models.read(f"{family}/by_digest/{digest}/config.json")
+    except FileNotFoundError:
+        return [_THRESHOLD] * len(taxonomy.labels)
+    thresholds: list[float] = json.loads(config)["thresholds"]
+    return thresholds
 
 
 def _kept(file: Path) -> ClassCounts | None:
