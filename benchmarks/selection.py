@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import platform
 import tempfile
-import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,6 +22,7 @@ import ibis
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from benchmarks.timing import peak_mb, repeated
 
 from al_platform.domain.selection.label_heads import label_heads
 from al_platform.domain.selection.query import Query, StoredOrder
@@ -37,7 +37,6 @@ LIMIT, SHORTLIST, CHOICE = 10_000, 5_000, 1_000
 KNOWN_SHARE = 0.1
 DOMAIN_CAP = 50
 BATCH = 500_000
-REPEATS = 3
 DIVERSE = ("margin", "weighted_kmeans", "badge", "cluster_margin", "k_center", "typiclust", "adaptive")
 NOBODY = pa.table({"page_id": pa.array([], pa.string())})
 
@@ -112,11 +111,11 @@ def choice(name: str) -> Callable[[], Any]:
     return lambda: strategy_named(name).choose(pool, query)
 
 
-def measure(make: Callable[..., Callable[[], Any]], *arguments: Any) -> dict[str, float]:
-    """Return the best of three runs in a process of its own."""
+def in_own_process(function: Callable[..., dict[str, float]], *arguments: Any) -> dict[str, float]:
+    """Return what a function returns in a process of its own."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(sender, make, arguments))
+    process = context.Process(target=_send, args=(sender, function, arguments))
     process.start()
     sender.close()
     found: dict[str, float] = receiver.recv()
@@ -124,23 +123,16 @@ def measure(make: Callable[..., Callable[[], Any]], *arguments: Any) -> dict[str
     return found
 
 
-def _measure(sender: Connection, make: Callable[..., Callable[[], Any]], arguments: tuple[Any, ...]) -> None:
+def _send(sender: Connection, function: Callable[..., dict[str, float]], arguments: tuple[Any, ...]) -> None:
+    sender.send(function(*arguments))
+
+
+def measure(make: Callable[..., Callable[[], Any]], *arguments: Any) -> dict[str, float]:
+    """Return what a run takes after a first one, and the peak memory before and after."""
     run = make(*arguments)
-    before_mb = _peak_mb()
+    before_mb = peak_mb()
     run()
-    times = []
-    for _ in range(REPEATS):
-        wall, cpu = time.perf_counter(), time.process_time()
-        run()
-        times.append((time.perf_counter() - wall, time.process_time() - cpu))
-    wall_s, cpu_s = min(times)
-    sender.send({"wall_s": round(wall_s, 3), "cpu_s": round(cpu_s, 3), "peak_mb": _peak_mb(), "before_mb": before_mb})
-
-
-def _peak_mb() -> int:
-    """Return the peak of this process alone; getrusage counts what its parent had when it was started."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) // 1024
+    return {**repeated(run)[0], "peak_mb": peak_mb(), "before_mb": before_mb}
 
 
 def probabilities_of(n: int, generator: np.random.Generator) -> np.ndarray[Any, Any]:
@@ -182,7 +174,7 @@ def main() -> None:
         todo = [case for n in sizes for case in cases(Path(name), n)]
         todo += [(f"{CHOICE} of {SHORTLIST} x {DIMENSIONS}: {each}", SHORTLIST, choice, (each,)) for each in DIVERSE]
         for what, n, make, with_what in todo:
-            row = {"case": what, "rows": n, **measure(make, *with_what)}
+            row = {"case": what, "rows": n, **in_own_process(measure, make, *with_what)}
             measured.append({**row, "rows_per_s": round(n / max(row["wall_s"], 0.001))})
             print(*measured[-1].values(), sep="\t", flush=True)
     machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "platform": platform.machine()}
