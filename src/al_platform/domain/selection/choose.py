@@ -1,7 +1,6 @@
 """The choice of a batch: random draws first, then the query strategy's picks for the rest of the budget."""
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -112,7 +111,7 @@ def choose_batch(
     start = _start(pool, options, duel, again)
     eligible = eligible_candidates(pool, start.options, start.strategy, start.month, copies, start.limits.groups)
     _require_budget(pool, start, eligible)
-    candidates = _with_columns(pool, eligible.table, start.strategy.reads)
+    candidates = _with_columns(pool, eligible.table, start.strategy)
     picks = choose_within(start.strategy, candidates, _query(pool, start, eligible), start.limits, pool.taxonomy.labels)
     chosen, cost = _paid_for(pool, start, candidates, picks)
     batch = _assemble(pool, start.options, chosen, start.month.drawn, again)
@@ -223,9 +222,12 @@ def _taken_embeddings(pool: Pool, taken: pa.Table) -> NDArray[np.float32]:
     return list_matrix(found["embedding"].drop_null(), "Embeddings")
 
 
-def _with_columns(pool: Pool, candidates: pa.Table, columns: Sequence[str]) -> pa.Table:
-    read = fetch(pool.predictions, candidates["page_id"].to_pylist(), columns, "Predictions")
-    for name in columns:
+def _with_columns(pool: Pool, candidates: pa.Table, strategy: QueryStrategy) -> pa.Table:
+    """Return the candidates with what the strategy reads of the shortlist alone."""
+    order = strategy.order(is_multi=pool.taxonomy.is_multi)
+    known = {order.column: candidates[order.column]} if order else {}
+    read = fetch(pool.predictions, candidates["page_id"].to_pylist(), strategy.reads, "Predictions", known)
+    for name in strategy.reads:
         candidates = candidates.append_column(name, read[name])
     return candidates
 
