@@ -342,12 +342,16 @@ def _require_budget(pool: Pool, start: _Start, eligible: Eligible) -> None:
         f"(of {start.month.frame.num_rows} pages; left out: {eligible.exact_duplicates} exact duplicates, "
         f"{eligible.near_duplicates} near-duplicates, {eligible.capped} over selection.domain_share, "
         f"{start.n_too_old} older than selection.max_age_days, the rest labelled or pending). "
-        f"{_what_binds(eligible.capped, start.n_too_old, budget - found)}Lower selection.budget or add traffic."
+        f"{_what_binds(eligible, start.n_too_old, budget - found)}Lower selection.budget or add traffic."
     )
 
 
-def _what_binds(capped: int, n_too_old: int, lacking: int) -> str:
+def _what_binds(eligible: Eligible, n_too_old: int, lacking: int) -> str:
     """Return a sentence about the limits each of which alone leaves out as many pages as are lacking."""
-    limits = {"selection.domain_share": capped, "selection.max_age_days": n_too_old}
+    limits = {
+        "selection.domain_share": eligible.capped,
+        "selection.max_age_days": n_too_old,
+        "near_duplicates.threshold": eligible.near_duplicates,
+    }
     names = [option for option, count in limits.items() if count >= lacking]
     return f"Without {' or '.join(names)} there would be enough. " if names else ""
