@@ -6,7 +6,8 @@ Each Parquet file of the folder has the columns ``text`` and ``label``. Per scen
 drawn; every strategy starts from the same 100 random labels and takes 100 a round for ten rounds. The model is a
 logistic regression on features that are made once (TF-IDF, 200 latent dimensions), which are the embeddings too. The
 strategies are the platform's own, with its shortlist and, where a name ends in ``+dedup``, its near-duplicate removal
-against the batch and what is labelled. The figure is the area under the curve of macro-F1 (average precision where 1 %
+against the batch and what is labelled. Peers' strategies run in an environment of their own (``peer_worker``), on the
+same features and probabilities. The figure is the area under the curve of macro-F1 (average precision where 1 %
 of the pages are positive), times 100. Writes ``results/label_efficiency.json``.
 
 The default strategy's rule was chosen from that table; ``--held-out`` measures the default on seeds that it did not
@@ -27,6 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from benchmarks.peer_worker import the_worker
 from numpy.typing import NDArray
 from sklearn.decomposition import TruncatedSVD
 from sklearn.exceptions import ConvergenceWarning
@@ -59,11 +61,12 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Variant:
-    """A strategy with its shortlist's factor, and whether near-duplicates go first."""
+    """A strategy with its shortlist's factor, and whether near-duplicates go first; or a peer's, of ``peer_cases``."""
 
     strategy: str
     factor: int = 5
     removes_duplicates: bool = False
+    is_peer: bool = False
 
 
 VARIANTS = {
@@ -83,6 +86,9 @@ VARIANTS = {
     "weighted_kmeans x5+dedup": Variant("weighted_kmeans", 5, removes_duplicates=True),
     "adaptive": Variant("adaptive", 10),
     "adaptive+dedup": Variant("adaptive", 10, removes_duplicates=True),
+    "scikit-activeml Falcun": Variant("scikit-activeml: Falcun", is_peer=True),
+    "scikit-activeml Clue": Variant("scikit-activeml: Clue", is_peer=True),
+    "small-text embedding k-means": Variant("small-text: embedding k-means", is_peer=True),
 }
 HELD_OUT = ("random", "margin", "margin+dedup", "adaptive+dedup")
 
@@ -117,7 +123,10 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """One strategy on one seed of one scenario; figures are times 100, ``curve`` goes from the start to the end."""
+    """One strategy on one seed of one scenario; figures are times 100, ``curve`` goes from the start to the end.
+
+    Of a peer, ``select_s`` leaves out the peer's own process.
+    """
 
     scenario: str
     variant: str
@@ -255,12 +264,14 @@ def simulate(scenario: str, task: Task, name: str, seed: int) -> Run:
 
 def choose(model: Any, task: Task, labelled: NDArray[np.int64], variant: Variant, seed: int) -> NDArray[np.int64]:
     """Return the pages that the strategy asks about next."""
-    strategy = strategy_named(variant.strategy)
     left = np.setdiff1d(np.arange(len(task.features)), labelled)
     if variant.removes_duplicates:
         left = left[~np.isin(task.groups[left], task.groups[labelled])]
     probabilities = np.zeros((len(left), task.n_labels), dtype=np.float32)
     probabilities[:, model.classes_] = model.predict_proba(task.features[left])
+    if variant.is_peer:
+        return left[the_worker().choose(variant.strategy, probabilities, task.features[left], BATCH)]
+    strategy = strategy_named(variant.strategy)
     page_ids = [f"{row:06d}" for row in left]
     is_multi = task.is_multi
     pool = uncertainty_scalars(probabilities, page_ids, is_multi=is_multi).append_column("page_id", [page_ids])

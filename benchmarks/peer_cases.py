@@ -1,6 +1,7 @@
 """One selection by another package, in a process of the environment ``servers/peers.lock``; see ``benchmarks.peers``.
 
     python -m benchmarks.peer_cases CASE FOLDER SIZE
+    python -m benchmarks.peer_cases --serve FOLDER     # see ``peer_worker``
 
 Each package gets the probabilities and embeddings that are there: a stand-in for its model returns them, so that no
 inference is measured. Prints wall and CPU seconds of the query as ``timing.repeated`` has them, after a small one, the
@@ -161,12 +162,28 @@ CASES: dict[str, Callable[[Any, Any, int], Rows]] = {
 }
 
 
+def serve(folder: Path) -> None:
+    """Answer each line of the input, a case and a size, with the rows that it chooses of the folder's arrays."""
+    for line in sys.stdin:
+        name, size = json.loads(line)
+        np.random.seed(SEED)
+        rows = np.asarray(CASES[name](*_arrays(folder), size))
+        print(json.dumps(rows.astype(int).tolist()), flush=True)
+
+
+def _arrays(folder: Path) -> list[Any]:
+    return [np.load(folder / f"{each}.npy") for each in ("probabilities", "embeddings")]
+
+
 def main() -> None:
-    """Run one case."""
-    name, folder, size = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    """Run one case, or all that are asked for."""
     warnings.simplefilter("ignore")
+    if sys.argv[1] == "--serve":
+        serve(Path(sys.argv[2]))
+        return
+    name, folder, size = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    probabilities, embeddings = (np.load(folder / f"{each}.npy") for each in ("probabilities", "embeddings"))
+    probabilities, embeddings = _arrays(folder)
     query = CASES[name]
     query(probabilities[:200].copy(), embeddings[:200].copy(), 5)  # imports and compiles
     np.random.seed(SEED)

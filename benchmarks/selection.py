@@ -14,6 +14,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,15 @@ from typing import Any
 import ibis
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from benchmarks.timing import peak_mb, repeated
 
 from al_platform.domain.selection.label_heads import label_heads
 from al_platform.domain.selection.query import Query, StoredOrder
-from al_platform.domain.selection.shortlist import shortlist
+from al_platform.domain.selection.shortlist import fetch, shortlist
 from al_platform.domain.selection.strategies import strategy_named
-from al_platform.domain.selection.uncertainty import uncertainty_scalars
+from al_platform.domain.selection.uncertainty import uncertainty_of_columns, uncertainty_scalars
 from al_platform.domain.taxonomy import Taxonomy
 
 RESULTS = Path(__file__).parent / "results" / "selection.json"
@@ -37,7 +39,11 @@ LIMIT, SHORTLIST, CHOICE = 10_000, 5_000, 1_000
 KNOWN_SHARE = 0.1
 DOMAIN_CAP = 50
 BATCH = 500_000
+EMBEDDED, PART = 200_000, 50_000
+CLOSEST_FIRST = [("margin", "ascending"), ("page_id", "ascending")]
 DIVERSE = ("margin", "weighted_kmeans", "badge", "cluster_margin", "k_center", "typiclust", "adaptive")
+Case = tuple[str, int, Callable[..., Callable[[], Any]], tuple[Any, ...]]
+"""Name, rows, what makes the run, and of what."""
 NOBODY = pa.table({"page_id": pa.array([], pa.string())})
 
 
@@ -97,6 +103,43 @@ def scalars(n: int) -> Callable[[], Any]:
     return lambda: uncertainty_scalars(probabilities, page_ids, is_multi=False)
 
 
+def scalars_of_columns(n: int) -> Callable[[], Any]:
+    """Return a run that computes the scalar columns of a column a label in memory."""
+    columns = [np.ascontiguousarray(column) for column in probabilities_of(n, np.random.default_rng(0)).T]
+    page_ids = range(n)
+    return lambda: uncertainty_of_columns(columns, page_ids, is_multi=False)
+
+
+def write_embedded(folder: Path) -> None:
+    """Write pages with an embedding each as scoring does: parts of 50,000, the closest calls of each first."""
+    generator = np.random.default_rng(0)
+    for start in range(0, EMBEDDED, PART):
+        embeddings = generator.standard_normal((PART, DIMENSIONS), dtype=np.float32).astype(np.float16)
+        table = pa.table(
+            {
+                "page_id": [f"{row:09d}" for row in range(start, start + PART)],
+                "margin": generator.beta(1, 3, PART).astype(np.float32),
+                "embedding": _lists(embeddings),
+            }
+        )
+        path = folder / f"embedded-{start:09d}.parquet"
+        pq.write_table(table.sort_by(CLOSEST_FIRST), path, compression="zstd", row_group_size=122_880)
+
+
+def embeddings_of_shortlist(folder: Path, *, is_bounded: bool) -> Callable[[], Any]:
+    """Return a run that reads the embeddings of the closest calls; DuckDB keeps nothing from run to run."""
+    files = [str(file) for file in sorted(folder.glob("embedded-*.parquet"))]
+    margins = pa.concat_tables(pq.read_table(file, columns=["page_id", "margin"]) for file in files)
+    closest = margins.take(pc.select_k_unstable(margins, SHORTLIST, CLOSEST_FIRST))
+    known = {"margin": closest["margin"]} if is_bounded else {}
+
+    def run() -> Any:
+        table = ibis.duckdb.connect().read_parquet(files)
+        return fetch(table, closest["page_id"].to_pylist(), ["embedding"], "Predictions", known)
+
+    return run
+
+
 def choice(name: str) -> Callable[[], Any]:
     """Return a run in which a strategy chooses 1,000 of a shortlist of 5,000 pages of 300 kinds."""
     generator = np.random.default_rng(0)
@@ -130,9 +173,15 @@ def _send(sender: Connection, function: Callable[..., dict[str, float]], argumen
 def measure(make: Callable[..., Callable[[], Any]], *arguments: Any) -> dict[str, float]:
     """Return what a run takes after a first one, and the peak memory before and after."""
     run = make(*arguments)
-    before_mb = peak_mb()
+    before_mb, before_bytes = peak_mb(), _bytes_read()
     run()
-    return {**repeated(run)[0], "peak_mb": peak_mb(), "before_mb": before_mb}
+    read_mb = (_bytes_read() - before_bytes) >> 20
+    return {**repeated(run)[0], "peak_mb": peak_mb(), "before_mb": before_mb, "first_run_read_mb": read_mb}
+
+
+def _bytes_read() -> int:
+    (line,) = (line for line in Path("/proc/self/io").read_text().splitlines() if line.startswith("rchar"))
+    return int(line.split()[1])
 
 
 def probabilities_of(n: int, generator: np.random.Generator) -> np.ndarray[Any, Any]:
@@ -146,7 +195,7 @@ def _lists(matrix: np.ndarray[Any, Any]) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, pa.array(matrix.ravel()))
 
 
-def cases(folder: Path, n: int) -> list[tuple[str, int, Callable[..., Callable[[], Any]], tuple[Any, ...]]]:
+def cases(folder: Path, n: int) -> list[Case]:
     """Return the cases of a pool of ``n`` pages: name, rows, what to run, and with what."""
     path, n_scored = folder / f"{n}.parquet", min(n, 1_000_000)
     write_pool(path, n, has_probabilities=False)
@@ -159,6 +208,18 @@ def cases(folder: Path, n: int) -> list[tuple[str, int, Callable[..., Callable[[
         (f"top {LIMIT}, a tenth known, no duplicates, {DOMAIN_CAP} a domain", n, constrained, (path,)),
         (f"closest calls of {LABELS} labels, list column", n_scored, heads, (scored,)),
         (f"scalars of {LABELS} probabilities", n_scored, scalars, (n_scored,)),
+        (f"scalars of {LABELS} columns of probabilities", n_scored, scalars_of_columns, (n_scored,)),
+    ]
+
+
+def embedding_cases(folder: Path) -> list[Case]:
+    """Return the cases of reading the embeddings of a shortlist."""
+    write_embedded(folder)
+    what = f"embeddings of {SHORTLIST}"
+    bounded, unbounded = (partial(embeddings_of_shortlist, is_bounded=is_bounded) for is_bounded in (True, False))
+    return [
+        (what, EMBEDDED, bounded, (folder,)),
+        (f"{what}, without looking where they can be", EMBEDDED, unbounded, (folder,)),
     ]
 
 
@@ -172,6 +233,7 @@ def main() -> None:
     measured = []
     with tempfile.TemporaryDirectory() as name:
         todo = [case for n in sizes for case in cases(Path(name), n)]
+        todo += embedding_cases(Path(name))
         todo += [(f"{CHOICE} of {SHORTLIST} x {DIMENSIONS}: {each}", SHORTLIST, choice, (each,)) for each in DIVERSE]
         for what, n, make, with_what in todo:
             row = {"case": what, "rows": n, **in_own_process(measure, make, *with_what)}

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from al_platform.config import FamilyConfigLoader
-    from al_platform.importing import Imported
+    from al_platform.importing import Imported, ImportedFile
     from al_platform.stages import DataClass
     from al_platform.storage.audit_log import AuditLog
     from al_platform.storage.erasures import ErasedPages
@@ -233,15 +233,22 @@ def import_predictions(
     from al_platform import importing
     from al_platform.catalog.traffic import predictions_folder
     from al_platform.domain.cycles import parse_cycle
+    from al_platform.progress import progress
+    from al_platform.storage.scratch import temporary_folder
 
     folder = predictions_folder(family, parse_cycle(cycle))
     target = _Target.of(env, "traffic", folder, f"predictions of {family} {cycle}")
     taxonomy = _taxonomy(target.loader, family)
     order = [label.strip() for label in label_order.split(",")] if label_order else None
-    table = _read(file, mapping, id_rule)
-    digest = importing.table_digest(table, order, model_version, taxonomy)
-    if not target.has(digest, file):
-        target.add(importing.check_predictions(table, taxonomy, order, model_version, target.erased), digest)
+    names = _names(mapping)
+    digest = importing.file_digest(file, sorted(names.items()), id_rule, order, model_version, taxonomy)
+    if target.has(digest, file):
+        return
+    read = (importing.with_page_ids(table, id_rule) for table in importing.read_batches(file, names, id_rule))
+    tables = progress(read, total=None, what="checking predictions")
+    with temporary_folder() as scratch:
+        log = Path(scratch) / "predictions.parquet"
+        target.add(importing.check_log(tables, taxonomy, order, model_version, target.erased, log), digest)
 
 
 @al.command()
@@ -270,12 +277,15 @@ def _taxonomy(loader: "FamilyConfigLoader", family: str) -> Any:
 def _read(file: Path, mapping: tuple[str, ...], id_rule: str) -> "pa.Table":
     from al_platform import importing
 
+    return importing.with_page_ids(importing.read_file(file, _names(mapping), id_rule), id_rule)
+
+
+def _names(mapping: tuple[str, ...]) -> dict[str, str]:
     pairs = [pair.partition("=") for pair in mapping]
     for ours, equals, theirs in pairs:
         if not (ours and equals and theirs):
             raise click.BadParameter(f"{ours + equals + theirs!r} is not of the form OURS=THEIRS.", param_hint="--map")
-    names = {ours: theirs for ours, _, theirs in pairs}
-    return importing.with_page_ids(importing.read_file(file, names, id_rule), id_rule)
+    return {ours: theirs for ours, _, theirs in pairs}
 
 
 @dataclass(frozen=True)
@@ -319,14 +329,14 @@ class _Target:
             click.echo(f"{file.name} is imported already; nothing was added to the {self.what}.")
         return is_there
 
-    def add(self, imported: "Imported", digest: str) -> None:
+    def add(self, imported: "Imported | ImportedFile", digest: str) -> None:
         from al_platform import importing
         from al_platform.storage.audit_log import anchor_quietly
 
-        self.audit.record("import", {"what": self.what, "folder": self.folder, "rows": imported.table.num_rows})
+        self.audit.record("import", {"what": self.what, "folder": self.folder, "rows": imported.rows})
         quarantine = importing.store_imported(self.store, self.folder, imported, digest)
         anchor_quietly(self.audit)
-        click.echo(f"{imported.table.num_rows:,} {self.what} taken.")
+        click.echo(f"{imported.rows:,} {self.what} taken.")
         if quarantine:
             reasons = ", ".join(f"{count} {reason}" for reason, count in imported.reasons.items())
             click.echo(f"{imported.quarantine.num_rows:,} rows set aside ({reasons}): {quarantine}")

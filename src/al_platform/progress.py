@@ -21,7 +21,7 @@ Chunk = TypeVar("Chunk", bound=_Chunk)
 class LogLine:
     """A line in the log, every ``SECONDS_BETWEEN_LINES`` at most."""
 
-    def __init__(self, what: str, total: int) -> None:
+    def __init__(self, what: str, total: int | None) -> None:
         self.what = what
         self.total = total
         self._told = time.monotonic()
@@ -29,23 +29,24 @@ class LogLine:
     def tell(self, done: int) -> None:
         """Say how many units are done, where the last line is old enough."""
         if time.monotonic() - self._told > SECONDS_BETWEEN_LINES:
-            LOG.info("%s: %s of %s", self.what, f"{done:,}", f"{self.total:,}")
+            of = "" if self.total is None else f" of {self.total:,}"
+            LOG.info("%s: %s%s", self.what, f"{done:,}", of)
             self._told = time.monotonic()
 
 
-def progress(chunks: Iterable[Chunk], *, total: int, what: str) -> Iterator[Chunk]:
+def progress(chunks: Iterable[Chunk], *, total: int | None, what: str) -> Iterator[Chunk]:
     """Yield ``chunks``, each counting as many units as its length, and show how far they are.
 
     Args:
         chunks: Sized pieces of the work.
-        total: Units in all.
+        total: Units in all; None where that is not known.
         what: What is being done, and what the units are: "scoring pages".
     """
     console = Console(stderr=True)
     return _bar(chunks, total, what, console) if console.is_terminal else _lines(chunks, total, what)
 
 
-def _bar(chunks: Iterable[Chunk], total: int, what: str, console: Console) -> Iterator[Chunk]:
+def _bar(chunks: Iterable[Chunk], total: int | None, what: str, console: Console) -> Iterator[Chunk]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True, console=console) as bar:
         task = bar.add_task(what, total=total)
@@ -54,7 +55,7 @@ def _bar(chunks: Iterable[Chunk], total: int, what: str, console: Console) -> It
             bar.advance(task, len(chunk))
 
 
-def _lines(chunks: Iterable[Chunk], total: int, what: str) -> Iterator[Chunk]:
+def _lines(chunks: Iterable[Chunk], total: int | None, what: str) -> Iterator[Chunk]:
     done, line = 0, LogLine(what, total)
     for chunk in chunks:
         yield chunk

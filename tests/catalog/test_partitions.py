@@ -1,6 +1,10 @@
 """A table in parts: what is made once is kept, whatever ends the run."""
 
+import multiprocessing
+import os
 import pickle
+import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +16,21 @@ from al_platform.catalog.engines import DuckDBEngine, _waves
 from al_platform.catalog.partitions import PartitionedOutput, TableInParts
 from al_platform.catalog.row_files import RowFiles
 from al_platform.domain.errors import SchemaError
+from al_platform.domain.selection.shortlist import fetch
 from al_platform.storage.commit_log import digest_of_outputs
 from al_platform.storage.run import Run
+from al_platform.storage.store import LocalStore
 
 SCHEMA = pa.schema([pa.field("row", pa.int64()), pa.field("half", pa.list_(pa.float16()))])
+
+
+EMBEDDED = pa.schema(
+    [
+        pa.field("page_id", pa.string()),
+        pa.field("margin", pa.float32()),
+        pa.field("embedding", pa.list_(pa.float16())),
+    ]
+)
 
 
 class Making:
@@ -66,6 +81,31 @@ def test_after_a_failure_only_what_is_lacking_is_made(tmp_path):
     assert digest_of_outputs(outputs_of(dataset)) == digest_of_outputs(outputs_of(undisturbed))
 
 
+def save_until_killed(folder):
+    """Let the system end this process when the second part is kept."""
+    real = LocalStore.write
+
+    def killing(self, path, data):
+        real(self, path, data)
+        if path.endswith("predictions.00001.json"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    LocalStore.write = killing
+    saved(folder, in_parts(Making()))
+
+
+def test_after_a_kill_the_parts_that_are_there_are_used(tmp_path):
+    undisturbed = saved(tmp_path / "undisturbed", in_parts(Making()))
+    process = multiprocessing.get_context("spawn").Process(target=save_until_killed, args=(tmp_path / "own",))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    again = Making()
+    dataset = saved(tmp_path / "own", in_parts(again))
+    assert again.made == [(8, 10)]
+    assert digest_of_outputs(outputs_of(dataset)) == digest_of_outputs(outputs_of(undisturbed))
+
+
 @pytest.mark.parametrize(
     ("changed", "revision"),
     [({"basis": "model 2"}, "r1"), ({"part_rows": 6}, "r1"), ({"rows": 12}, "r1"), ({}, "r2")],
@@ -94,6 +134,45 @@ def test_a_part_without_its_receipt_was_not_finished(tmp_path):
     again = Making()
     saved(tmp_path, in_parts(again))
     assert again.made == [(0, 2), (2, 4)]
+
+
+def embedded(start, stop):
+    """Rows with a margin that has nothing to do with their number, and 384 numbers that cannot be compressed."""
+    generator = np.random.default_rng(start)
+    numbers = generator.standard_normal((stop - start) * 384).astype(np.float16)
+    lists = pa.ListArray.from_arrays(pa.array(np.arange(stop - start + 1) * 384, pa.int32()), pa.array(numbers))
+    margin = generator.random(stop - start, dtype=np.float32)
+    return pa.table([[f"{row:06d}" for row in range(start, stop)], margin, lists], schema=EMBEDDED)
+
+
+def bytes_read():
+    (line,) = (line for line in Path("/proc/self/io").read_text().splitlines() if line.startswith("rchar"))
+    return int(line.split()[1])
+
+
+def test_embeddings_are_read_for_the_shortlist_only(tmp_path):
+    every = TableInParts(
+        embedded, 20_000, 10_000, 1_000, EMBEDDED, DuckDBEngine(), {}, "scoring", sorted_by=("margin", "page_id")
+    )
+    dataset = saved(tmp_path, every)
+    scored = dataset.load()
+    closest = scored.select("page_id", "margin").order_by("margin").limit(200).to_pyarrow()
+    before = bytes_read()
+    names = closest["page_id"].to_pylist()
+    found = fetch(scored, names, ["embedding"], "Predictions", {"margin": closest["margin"]})
+    read = bytes_read() - before
+    assert found.num_rows == 200
+    assert read < 0.4 * sum(output.size for output in outputs_of(dataset).values())
+
+
+def test_a_part_is_sorted_nulls_last(tmp_path):
+    table = replace(in_parts(Making(), part_rows=5), sorted_by=("half_of", "row"))
+    schema = pa.schema([pa.field("row", pa.int64()), pa.field("half_of", pa.int64())])
+    halves = [None, 3, 1, 1, 2, 9, None, 8, 0, 7]
+    made = replace(
+        table, on_slice=lambda *rows: pa.table([range(*rows), halves[slice(*rows)]], schema=schema), schema=schema
+    )
+    assert [part["row"].to_pylist() for part in made.made(made.parts)] == [[2, 3, 4, 1, 0], [8, 9, 7, 5, 6]]
 
 
 @pytest.mark.parametrize("rows", [0, 4])

@@ -262,6 +262,32 @@ def test_models_and_checkpoints_are_left_alone_while_a_run_is_at_work(patient):
     assert RUN in found["notes"][0]
 
 
+PART = "attempts/parts-0123456789abcdef/predictions.00000-0123456789ab.parquet"
+
+
+def test_parts_that_a_scoring_will_go_on_from_are_kept(patient):
+    store_of(patient, "datasets").write(f"topics/2027-01/scoring/{PART}", b"part")
+    found = examined("--fix")
+    assert (found["is_clean"], found["removed"]) == (True, [])
+    assert store_of(patient, "datasets").exists(f"topics/2027-01/scoring/{PART}")
+
+
+def test_parts_that_no_entry_of_a_committed_scoring_refers_to_are_removed(patient):
+    store_of(patient, "datasets").write(f"topics/{CYCLE}/scoring/{PART}", b"part")
+    found = examined("--fix")
+    assert [(problem["kind"], problem["path"]) for problem in found["removed"]] == [
+        ("superseded parts", f"topics/{CYCLE}/scoring/attempts/parts-0123456789abcdef")
+    ]
+    assert found["is_clean"]
+
+
+def test_parts_are_left_alone_while_a_run_is_at_work(patient):
+    store_of(patient, "datasets").write(f"topics/{CYCLE}/scoring/{PART}", b"part")
+    begin(patient)
+    assert examined("--fix")["removed"] == []
+    assert store_of(patient, "datasets").exists(f"topics/{CYCLE}/scoring/{PART}")
+
+
 def test_the_model_of_a_superseded_training_is_kept(patient):
     store = store_of(patient, "models")
     log = f"topics/{CYCLE}/training/log"

@@ -104,12 +104,25 @@ def add_table(store: Store, folder: str, table: pa.Table, digest: str | None = N
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", row_group_size=8192)
     data = sink.getvalue().to_pybytes()
-    name = digest or sha256(data).hexdigest()[:32]
+    path = _new_file(store, folder, digest or sha256(data).hexdigest()[:32])
+    if path is not None:
+        store.write(path, data)
+    return path is not None
+
+
+def add_file(store: Store, folder: str, file: Path, digest: str) -> None:
+    """Store a Parquet file after the tables that are there, unless one of this digest is."""
+    path = _new_file(store, folder, digest)
+    if path is not None:
+        store.upload(file, path)
+
+
+def _new_file(store: Store, folder: str, digest: str) -> str | None:
+    """Return where the table of this digest is to lie; None where it lies already."""
     stored = store.list(folder)
-    if any(file.endswith(f"-{name}.parquet") for file in stored):
-        return False
-    store.write(f"{folder}/{len(stored) + 1:04d}-{name}.parquet", data)
-    return True
+    if any(path.endswith(f"-{digest}.parquet") for path in stored):
+        return None
+    return f"{folder}/{len(stored) + 1:04d}-{digest}.parquet"
 
 
 def has_table(store: Store, folder: str, digest: str) -> bool:

@@ -21,6 +21,7 @@ ATTEMPT = "abandoned attempt"
 MODEL = "unreferenced model"
 UNFINISHED = "unfinished write"
 CHECKPOINTS = "finished checkpoints"
+PARTS = "superseded parts"
 _REMEDY = "Remove it: kedro al doctor --fix"
 
 Record = Callable[[str, Subject], object]
@@ -73,7 +74,7 @@ def runs_at_work(logs: Store, attempts: Sequence[StoredAttempt], patience: timed
     """Return the ids of the runs that may still be writing: those with a record, and those of ``attempts`` without."""
     files = [path.split("/") for path in logs.list("runs")]
     begun, ended = ({parts[1] for parts in files if parts[2:] == [name]} for name in ("started.json", "ended.json"))
-    unrecorded = {attempt.run_id for attempt in attempts} - begun - ended
+    unrecorded = {attempt.run_id for attempt in attempts if not attempt.is_parts} - begun - ended
     at_work = {run_id for run_id in begun - ended if is_at_work(logs, run_id, patience)}
     return sorted(at_work | {run_id for run_id in unrecorded if is_young(run_id, patience)})
 
@@ -90,17 +91,21 @@ def find_leftovers(stores: TendedStores, lying: Lying, commits: Commits, patienc
     by_stage = commits.by_stage()
     idle = [attempt for attempt in lying.attempts if attempt.run_id not in lying.at_work]
     is_referred = {attempt: _refers(by_stage.get(attempt.key.prefix, []), attempt) for attempt in idle}
-    found = [_abandoned(attempt) for attempt in idle if is_referred[attempt] is False]
+    unreferred = [attempt for attempt in idle if is_referred[attempt] is False]
+    found = [_abandoned(attempt) for attempt in unreferred if not attempt.is_parts]
     notes = [_undecided(attempt.path) for attempt in idle if is_referred[attempt] is None]
     if lying.at_work:
         runs = ", ".join(lying.at_work)
-        notes.append(f"Models, checkpoints and unfinished writes are not looked at while a run is at work: {runs}.")
+        notes.append(
+            f"Models, checkpoints, parts and unfinished writes are not looked at while a run is at work: {runs}."
+        )
     else:
         families = sorted({*stores.families, *commits.families})
         known = {family: references(stores, commits, family) for family in families}
         notes += [_undecided(f"{family}/by_digest") for family, models in known.items() if not models.is_complete]
         found += [*_unreferenced(lying, known), *_unfinished(stores, patience)]
         found += [_finished(key) for key in lying.checkpoints if by_stage.get(key.prefix)]
+        found += [_superseded(each) for each in unreferred if each.is_parts and by_stage.get(each.key.prefix)]
     at_work = tuple(attempt for attempt in lying.attempts if attempt.run_id in lying.at_work)
     return Leftovers(tuple(found), at_work, tuple(notes))
 
@@ -117,9 +122,9 @@ def remove_leftovers(
         record: Leaves a line in the audit log before each removal.
     """
     removed = [problem for problem in leftovers.found if problem.kind == ATTEMPT]
-    # A run that began since may store the very model, go on from a checkpoint, or be in the middle of a write.
+    # A run that began since may store the very model, go on from a checkpoint or from parts, or be in a write.
     if not runs_at_work(stores.by_class["logs"], (), patience):
-        removed += [problem for problem in leftovers.found if problem.kind in (MODEL, UNFINISHED, CHECKPOINTS)]
+        removed += [problem for problem in leftovers.found if problem.kind in (MODEL, UNFINISHED, CHECKPOINTS, PARTS)]
     for problem in removed:
         if record:
             record("repair", {"data_class": problem.data_class, "path": problem.path, "removed": problem.kind})
@@ -140,6 +145,12 @@ def _finished(key: StageKey) -> Problem:
     # Before its commit a training that was interrupted goes on from them.
     detail = f"{key.stage} of {key.cycle} is committed, so that no run goes on from them"
     return Problem(CHECKPOINTS, class_of(f"{key.prefix}/log"), f"{key.prefix}/checkpoints", detail, _REMEDY)
+
+
+def _superseded(parts: StoredAttempt) -> Problem:
+    # Before its commit a scoring that was interrupted goes on from them, and after it one makes them anew.
+    detail = f"{parts.key.stage} of {parts.key.cycle} is committed, and no entry of the log refers to them"
+    return Problem(PARTS, parts.data_class, parts.path, detail, _REMEDY)
 
 
 def _undecided(path: str) -> str:

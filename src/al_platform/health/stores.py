@@ -11,7 +11,7 @@ from al_platform.domain.errors import ConfigError
 from al_platform.progress import progress
 from al_platform.stages import DataClass, class_of
 from al_platform.storage.audit_check import Committed, committed_entry
-from al_platform.storage.commit_log import StageKey
+from al_platform.storage.commit_log import PARTS, StageKey
 from al_platform.storage.erasures import FOLDER as ERASURES
 from al_platform.storage.store import Store
 from al_platform.stores import Stores
@@ -45,7 +45,7 @@ class Log:
 
 @dataclass(frozen=True)
 class StoredAttempt:
-    """The folder that a run wrote to for one stage."""
+    """The folder that a run wrote to for one stage, or one of parts, which ``is_parts``."""
 
     data_class: DataClass
     key: StageKey
@@ -55,6 +55,11 @@ class StoredAttempt:
     def path(self) -> str:
         """Where it lies in its store."""
         return self.key.attempt(self.run_id)
+
+    @property
+    def is_parts(self) -> bool:
+        """Whether it belongs to no single run: any that makes them of the same goes on from them."""
+        return self.run_id.startswith(PARTS)
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,25 @@ Rows that cannot be taken are set aside with a reason and counted; a file of whi
 """
 
 from al_platform.importing.checks import Imported, check_labels, check_pages, check_predictions, unusable_truth
-from al_platform.importing.files import read_file, store_imported, table_digest, with_page_ids
+from al_platform.importing.files import (
+    file_digest,
+    read_batches,
+    read_file,
+    store_imported,
+    table_digest,
+    with_page_ids,
+)
+from al_platform.importing.logs import ImportedFile, check_log
 
 __all__ = [
     "Imported",
+    "ImportedFile",
     "check_labels",
+    "check_log",
     "check_pages",
     "check_predictions",
+    "file_digest",
+    "read_batches",
     "read_file",
     "store_imported",
     "table_digest",

@@ -25,10 +25,20 @@ class Imported:
     quarantine: pa.Table
 
     @property
+    def rows(self) -> int:
+        """How many rows were taken."""
+        return int(self.table.num_rows)
+
+    @property
     def reasons(self) -> dict[str, int]:
         """How many rows were set aside, by reason."""
-        counts = self.quarantine.column("reason").value_counts().to_pylist()
-        return {count["values"]: count["counts"] for count in sorted(counts, key=lambda count: count["values"])}
+        return counted_reasons(self.quarantine)
+
+
+def counted_reasons(quarantine: pa.Table) -> dict[str, int]:
+    """Return how many rows were set aside, by reason."""
+    counts = quarantine.column("reason").value_counts().to_pylist()
+    return {count["values"]: count["counts"] for count in sorted(counts, key=lambda count: count["values"])}
 
 
 def check_pages(
@@ -54,7 +64,7 @@ def check_pages(
         reasons.append(_page_problem(page_id, text, seen, erased))
         if reasons[-1] is None:
             seen.add(page_id)
-    return _sift(table, reasons, PAGES, "pages")
+    return _some_of(table, reasons, PAGES, "pages")
 
 
 def check_labels(table: pa.Table, taxonomy: Taxonomy, separator: str | None, erased: Container[str] = ()) -> Imported:
@@ -81,7 +91,7 @@ def check_labels(table: pa.Table, taxonomy: Taxonomy, separator: str | None, era
         reasons.append(_page_problem(page_id, text, seen, erased) or _label_problem(row, taxonomy))
         if reasons[-1] is None:
             seen.add(page_id)
-    return _sift(table, reasons, IMPORTED_LABELS, "labels")
+    return _some_of(table, reasons, IMPORTED_LABELS, "labels")
 
 
 def check_predictions(
@@ -90,8 +100,9 @@ def check_predictions(
     label_order: Sequence[str] | None,
     model_version: str,
     erased: Container[str] = (),
+    seen: set[str] | None = None,
 ) -> Imported:
-    """Return the predictions that can be taken, their probabilities in the order of the taxonomy.
+    """Return the predictions that can be taken, maybe none, their probabilities in the order of the taxonomy.
 
     Args:
         table: ``page_id`` and ``probabilities`` (a list), or one column a label.
@@ -99,10 +110,10 @@ def check_predictions(
         label_order: The labels that the list's elements stand for; None for the taxonomy's own order.
         model_version: Name of the model that made them.
         erased: Ids of pages that were erased on request.
+        seen: Ids that were taken before; those that are taken now are added.
 
     Raises:
         SchemaError: A column is missing or the labels are not the taxonomy's.
-        InputError: Not one row can be taken.
     """
     _require(table, ("page_id",))
     labels = list(label_order or taxonomy.labels)
@@ -115,7 +126,7 @@ def check_predictions(
         rows = _rows_of_lists(table.column("probabilities"))
     order = [labels.index(label) for label in taxonomy.labels]
     reasons, ordered = [], []
-    seen: set[str] = set()
+    seen = set() if seen is None else seen
     for page_id, row in zip(table.column("page_id").to_pylist(), rows, strict=True):
         reason = _id_problem(page_id, seen, erased) or _probability_problem(row, taxonomy)
         reasons.append(reason)
@@ -226,6 +237,18 @@ def _without_nul(table: pa.Table) -> pa.Table:
     return table
 
 
+def require_some(rows: int, of: int, reasons: dict[str, int], what: str) -> None:
+    """Raise InputError where not one row was taken."""
+    if not rows:
+        raise InputError(f"None of the {of} rows can be taken as {what}: {reasons or 'no rows'}.")
+
+
+def _some_of(table: pa.Table, reasons: list[Problem], schema: pa.Schema, what: str) -> Imported:
+    imported = _sift(table, reasons, schema, what)
+    require_some(imported.rows, table.num_rows, imported.reasons, what)
+    return imported
+
+
 def _sift(table: pa.Table, reasons: list[Problem], schema: pa.Schema, what: str) -> Imported:
     good = [index for index, reason in enumerate(reasons) if reason is None]
     page_ids = table.column("page_id").to_pylist()
@@ -238,7 +261,4 @@ def _sift(table: pa.Table, reasons: list[Problem], schema: pa.Schema, what: str)
         },
         schema=QUARANTINE,
     )
-    imported = Imported(conform(table.take(pa.array(good, pa.int64())), schema, what), quarantine)
-    if not good:
-        raise InputError(f"None of the {table.num_rows} rows can be taken as {what}: {imported.reasons or 'no rows'}.")
-    return imported
+    return Imported(conform(table.take(pa.array(good, pa.int64())), schema, what), quarantine)

@@ -1,22 +1,30 @@
 """Files from outside: read, renamed, given page ids; and what was taken of them, stored."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.json as pa_json
+import pyarrow.parquet as pq
 
 from al_platform.catalog.formats import read_parquet
-from al_platform.catalog.traffic import add_table
+from al_platform.catalog.traffic import add_file, add_table
 from al_platform.domain.errors import SchemaError, known_names
 from al_platform.importing.checks import Imported
+from al_platform.importing.logs import ImportedFile
+from al_platform.storage.commit_log import file_sha256
 from al_platform.storage.store import Store
 
 ID_LENGTH = 32
 BLOCK_BYTES = 64 << 20
+BATCH_ROWS = 65_536
 TEXT_COLUMNS = frozenset({"page_id", "url", "domain", "title", "text", "language", "values"})
+_JSON_BLOCKS = pa_json.ReadOptions(block_size=BLOCK_BYTES)
+_Reader = TypeVar("_Reader")
 
 
 def read_file(path: Path, mapping: Mapping[str, str], id_rule: str = "page_id") -> pa.Table:
@@ -32,15 +40,38 @@ def read_file(path: Path, mapping: Mapping[str, str], id_rule: str = "page_id") 
     Raises:
         SchemaError: The ending is unknown, the file is damaged, or a mapped column is missing.
     """
-    readers: dict[str, Callable[[Path], pa.Table]] = {
-        ".csv": lambda file: _read_csv(file, mapping, id_rule),
-        ".jsonl": _read_jsonl,
-        ".ndjson": _read_jsonl,
-        ".parquet": read_parquet,
+    readers: dict[str, Callable[[], pa.Table]] = {
+        ".csv": lambda: _read_csv(path, mapping, id_rule),
+        ".jsonl": lambda: _read_jsonl(path),
+        ".ndjson": lambda: _read_jsonl(path),
+        ".parquet": lambda: read_parquet(path),
     }
+    return _renamed(_of_format(readers, path)(), mapping, path)
+
+
+def read_batches(path: Path, mapping: Mapping[str, str], id_rule: str = "page_id") -> Iterator[pa.Table]:
+    """Yield the rows of a file as ``read_file`` returns them, some 64 MB of text or ``BATCH_ROWS`` at a time.
+
+    Raises:
+        SchemaError: As ``read_file``; also in the middle, where a later batch has other types than the first.
+    """
+    readers: dict[str, Callable[[], Iterator[pa.RecordBatch]]] = {
+        ".csv": lambda: _csv_batches(path, mapping, id_rule),
+        ".jsonl": lambda: _jsonl_batches(path),
+        ".ndjson": lambda: _jsonl_batches(path),
+        ".parquet": lambda: _parquet_batches(path),
+    }
+    for batch in _of_format(readers, path)():
+        yield _renamed(pa.Table.from_batches([batch]), mapping, path)
+
+
+def _of_format(readers: Mapping[str, _Reader], path: Path) -> _Reader:
     if path.suffix not in readers:
         raise SchemaError(f"Asked to read {path.name}. Known endings: {', '.join(readers)}.")
-    table = readers[path.suffix](path)
+    return readers[path.suffix]
+
+
+def _renamed(table: pa.Table, mapping: Mapping[str, str], path: Path) -> pa.Table:
     for ours, theirs in mapping.items():
         if theirs not in table.column_names:
             raise SchemaError(
@@ -84,36 +115,68 @@ def table_digest(table: pa.Table, *options: object) -> str:
     return sha256(repr(options).encode() + sink.getvalue().to_pybytes()).hexdigest()[:ID_LENGTH]
 
 
-def store_imported(store: Store, folder: str, imported: Imported, digest: str) -> str | None:
+def file_digest(path: Path, *options: object) -> str:
+    """Return a digest of a file's bytes and the options it is read with."""
+    return sha256(repr(options).encode() + file_sha256(path).encode()).hexdigest()[:ID_LENGTH]
+
+
+def store_imported(store: Store, folder: str, imported: Imported | ImportedFile, digest: str) -> str | None:
     """Store the rows taken, and those set aside; return the quarantine's path, None where it is empty."""
     quarantine = f"{folder.rpartition('/')[0]}/quarantine"
     if imported.quarantine.num_rows:
         add_table(store, quarantine, imported.quarantine, digest)
     # Last: what is there counts as imported, and its quarantine must not be missing then.
-    add_table(store, folder, imported.table, digest)
+    if isinstance(imported, ImportedFile):
+        add_file(store, folder, imported.file, digest)
+    else:
+        add_table(store, folder, imported.table, digest)
     return f"{store.root}/{quarantine}" if imported.quarantine.num_rows else None
 
 
 def _read_csv(path: Path, mapping: Mapping[str, str], id_rule: str) -> pa.Table:
+    with _names_file(path, "CSV"):
+        return pa_csv.read_csv(path, **_csv_options(path, mapping, id_rule))
+
+
+def _csv_batches(path: Path, mapping: Mapping[str, str], id_rule: str) -> Iterator[pa.RecordBatch]:
+    with _names_file(path, "CSV"), pa_csv.open_csv(path, **_csv_options(path, mapping, id_rule)) as reader:
+        yield from reader
+
+
+def _csv_options(path: Path, mapping: Mapping[str, str], id_rule: str) -> dict[str, Any]:
     # Hostile texts are long and hold line breaks; the default block of 1 MB cannot hold one row of 5 MB.
     read = pa_csv.ReadOptions(block_size=BLOCK_BYTES)
     parse = pa_csv.ParseOptions(newlines_in_values=True)
-    try:
-        with pa_csv.open_csv(path, read_options=read, parse_options=parse) as reader:
-            header = reader.schema.names
-        ours = {theirs: name for name, theirs in mapping.items()}
-        texts = {name for name in header if name == id_rule or _is_text(ours.get(name, name))}
-        convert = pa_csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string()))
-        return pa_csv.read_csv(path, read_options=read, parse_options=parse, convert_options=convert)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise SchemaError(f"{path.name} is no readable CSV file: {error}") from error
+    with pa_csv.open_csv(path, read_options=read, parse_options=parse) as reader:
+        header = reader.schema.names
+    ours = {theirs: name for name, theirs in mapping.items()}
+    texts = {name for name in header if name == id_rule or _is_text(ours.get(name, name))}
+    convert = pa_csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string()))
+    return {"read_options": read, "parse_options": parse, "convert_options": convert}
 
 
 def _read_jsonl(path: Path) -> pa.Table:
+    with _names_file(path, "JSON Lines"):
+        return pa_json.read_json(path, read_options=_JSON_BLOCKS)
+
+
+def _jsonl_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    with _names_file(path, "JSON Lines"):
+        yield from pa_json.open_json(path, read_options=_JSON_BLOCKS)
+
+
+def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    with _names_file(path, "Parquet"), pq.ParquetFile(path) as parquet:
+        yield from parquet.iter_batches(BATCH_ROWS)
+
+
+@contextmanager
+def _names_file(path: Path, what: str) -> Iterator[None]:
+    """Say which file it was that cannot be read."""
     try:
-        return pa_json.read_json(path, read_options=pa_json.ReadOptions(block_size=BLOCK_BYTES))
+        yield
     except (pa.ArrowInvalid, OSError) as error:
-        raise SchemaError(f"{path.name} is no readable JSON Lines file: {error}") from error
+        raise SchemaError(f"{path.name} is no readable {what} file: {error}") from error
 
 
 def _is_text(name: str) -> bool:

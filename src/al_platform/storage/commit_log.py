@@ -107,6 +107,10 @@ class Entry(_Record):
     committed_at: str
 
 
+PARTS = "parts-"
+"""What the name of a folder of parts begins with, beside the attempts that are named after their run."""
+
+
 @dataclass(frozen=True)
 class StageKey:
     """A stage of one family in one cycle."""
@@ -123,6 +127,10 @@ class StageKey:
     def attempt(self, run_id: str) -> str:
         """Return the folder that the run writes to."""
         return f"{self.prefix}/attempts/{run_id}"
+
+    def parts(self, digest: str) -> str:
+        """Return the folder of parts that any run finds again which makes them of the same, by its digest."""
+        return self.attempt(f"{PARTS}{digest}")
 
 
 Announce: TypeAlias = Callable[[StageKey, Entry], object]

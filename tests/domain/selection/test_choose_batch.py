@@ -95,6 +95,12 @@ def test_near_duplicates_of_better_pages_go():
     assert chosen.summary.near_duplicates_removed == 2
 
 
+def test_too_few_pages_that_differ_name_what_makes_them_copies():
+    texts = ["same 1", "same 2", "other"]
+    with pytest.raises(PoolExhaustedError, match=r"Without near_duplicates.threshold there would be enough"):
+        choose_batch(pool_of(with_margins(3), texts=texts), only_strategy(3), Copies(same_first_word))
+
+
 def test_a_pick_nearly_repeats_no_audit_page():
     options = SelectionOptions(budget=4, audit_share=0.5, exploration_share=0, cold_start_strategy="random")
     audit = by_reason(choose_batch(pool_of(predictions(8)), options).batch, "audit")

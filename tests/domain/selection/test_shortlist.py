@@ -181,6 +181,14 @@ def test_pages_are_fetched_in_the_order_asked_for(as_engine_table):
     assert fetch(source, ["p03", "p00"], ["domain"], "Pages").to_pydict() == {"domain": ["site-3", "site-0"]}
 
 
+@pytest.mark.parametrize("margins", [[0.1, 0.3, 0.3, 0.9], [0.1, None, 0.3, 0.9]])
+def test_what_is_known_of_pages_leaves_out_none_of_them(margins):
+    table = predictions(4, margin=margins)
+    known = {"margin": table["margin"].take([1, 2])}
+    found = fetch(in_duckdb(table), ["p01", "p02"], ["domain"], "Pages", known)
+    assert found["domain"].to_pylist() == ["site-1", "site-2"]
+
+
 def test_a_page_that_cannot_be_fetched_is_named():
     with pytest.raises(InputError, match=r"Pages lack 1 of 2 pages, the first being 'p9'"):
         fetch(predictions(2), ["p00", "p9"], ["domain"], "Pages")

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from al_platform.domain.errors import InputError
-from al_platform.domain.selection.engine import map_batches
+from al_platform.domain.selection.engine import BATCH_ROWS, map_batches
 from al_platform.domain.selection.options import SelectionOptions
 from al_platform.domain.selection.random_order import random_order
 from al_platform.domain.selection.reasons import AUDIT, EXPLORATION
@@ -155,8 +155,9 @@ def frame_digest(page_ids: pa.ChunkedArray) -> str:
             f"Page {ordered[1:].filter(is_repeated)[0].as_py()!r} is scored more than once. Keep one row a page."
         )
     digest = sha256()
-    for chunk in ordered.chunks:
-        digest.update("".join(f"{page_id}\n" for page_id in chunk.to_pylist()).encode())
+    for start in range(0, len(ordered), BATCH_ROWS):  # as Python strings, a month would take three times the memory
+        some = ordered[start : start + BATCH_ROWS].to_pylist()
+        digest.update("".join(f"{page_id}\n" for page_id in some).encode())
     return digest.hexdigest()
 
 

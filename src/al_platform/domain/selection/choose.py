@@ -1,7 +1,6 @@
 """The choice of a batch: random draws first, then the query strategy's picks for the rest of the budget."""
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -112,7 +111,7 @@ def choose_batch(
     start = _start(pool, options, duel, again)
     eligible = eligible_candidates(pool, start.options, start.strategy, start.month, copies, start.limits.groups)
     _require_budget(pool, start, eligible)
-    candidates = _with_columns(pool, eligible.table, start.strategy.reads)
+    candidates = _with_columns(pool, eligible.table, start.strategy)
     picks = choose_within(start.strategy, candidates, _query(pool, start, eligible), start.limits, pool.taxonomy.labels)
     chosen, cost = _paid_for(pool, start, candidates, picks)
     batch = _assemble(pool, start.options, chosen, start.month.drawn, again)
@@ -223,9 +222,12 @@ def _taken_embeddings(pool: Pool, taken: pa.Table) -> NDArray[np.float32]:
     return list_matrix(found["embedding"].drop_null(), "Embeddings")
 
 
-def _with_columns(pool: Pool, candidates: pa.Table, columns: Sequence[str]) -> pa.Table:
-    read = fetch(pool.predictions, candidates["page_id"].to_pylist(), columns, "Predictions")
-    for name in columns:
+def _with_columns(pool: Pool, candidates: pa.Table, strategy: QueryStrategy) -> pa.Table:
+    """Return the candidates with what the strategy reads of the shortlist alone."""
+    order = strategy.order(is_multi=pool.taxonomy.is_multi)
+    known = {order.column: candidates[order.column]} if order else {}
+    read = fetch(pool.predictions, candidates["page_id"].to_pylist(), strategy.reads, "Predictions", known)
+    for name in strategy.reads:
         candidates = candidates.append_column(name, read[name])
     return candidates
 
@@ -340,12 +342,16 @@ def _require_budget(pool: Pool, start: _Start, eligible: Eligible) -> None:
         f"(of {start.month.frame.num_rows} pages; left out: {eligible.exact_duplicates} exact duplicates, "
         f"{eligible.near_duplicates} near-duplicates, {eligible.capped} over selection.domain_share, "
         f"{start.n_too_old} older than selection.max_age_days, the rest labelled or pending). "
-        f"{_what_binds(eligible.capped, start.n_too_old, budget - found)}Lower selection.budget or add traffic."
+        f"{_what_binds(eligible, start.n_too_old, budget - found)}Lower selection.budget or add traffic."
     )
 
 
-def _what_binds(capped: int, n_too_old: int, lacking: int) -> str:
+def _what_binds(eligible: Eligible, n_too_old: int, lacking: int) -> str:
     """Return a sentence about the limits each of which alone leaves out as many pages as are lacking."""
-    limits = {"selection.domain_share": capped, "selection.max_age_days": n_too_old}
+    limits = {
+        "selection.domain_share": eligible.capped,
+        "selection.max_age_days": n_too_old,
+        "near_duplicates.threshold": eligible.near_duplicates,
+    }
     names = [option for option, count in limits.items() if count >= lacking]
     return f"Without {' or '.join(names)} there would be enough. " if names else ""

@@ -4,7 +4,7 @@ Engines only compare stored columns: sums, hashes, random numbers and quantiles 
 The order of steps is fixed: exclude, exact duplicates, cap per domain, limit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import ibis
@@ -18,6 +18,7 @@ from al_platform.domain.selection.query import StoredOrder
 from al_platform.domain.selection.random_order import random_order
 
 HEAD_FACTOR = 4  # rows looked at for each row wanted; more only where duplicates and caps take too many
+ROUNDING = 1e-6  # DuckDB reads a number in a query as a decimal, and may miss the very float32 it was written for
 
 
 class Shortlist(NamedTuple):
@@ -81,8 +82,22 @@ def shortlist(
     return Shortlist(table, n_seen - n_distinct, n_distinct - n_kept, n_kept <= limit and n_seen < size)
 
 
-def fetch(table: ir.Table | pa.Table, page_ids: Sequence[str], columns: Sequence[str], what: str) -> pa.Table:
+def fetch(
+    table: ir.Table | pa.Table,
+    page_ids: Sequence[str],
+    columns: Sequence[str],
+    what: str,
+    known: Mapping[str, pa.ChunkedArray] | None = None,
+) -> pa.Table:
     """Return ``columns`` of the given pages, in the order given.
+
+    Args:
+        table: One row a page.
+        page_ids: Pages of the table.
+        columns: To read.
+        what: The table's name in messages.
+        known: Numbers that the table holds of these pages. Rows outside their range cannot be meant, and where files
+            are sorted by them, an engine decodes hardly any of their other columns.
 
     Raises:
         InputError: ``table`` lacks a page, or has one twice.
@@ -92,7 +107,7 @@ def fetch(table: ir.Table | pa.Table, page_ids: Sequence[str], columns: Sequence
         found = table.filter(pc.is_in(table["page_id"], value_set=wanted)).select(["page_id", *columns])
     else:
         ids = beside(pa.table({"page_id": wanted}), table)
-        found = to_arrow(table.select("page_id", *columns).semi_join(ids, "page_id"))
+        found = to_arrow(_within(table, known or {}).select("page_id", *columns).semi_join(ids, "page_id"))
     rows = pc.index_in(wanted, value_set=found["page_id"].combine_chunks().cast(pa.string()))
     if rows.null_count:
         missing = wanted.filter(pc.is_null(rows))
@@ -103,6 +118,16 @@ def fetch(table: ir.Table | pa.Table, page_ids: Sequence[str], columns: Sequence
     if found.num_rows > len(wanted):
         raise InputError(f"{what} hold {found.num_rows} rows for {len(wanted)} pages. Keep one row a page.")
     return found.take(rows).select(columns)
+
+
+def _within(table: ir.Table, known: Mapping[str, pa.ChunkedArray]) -> ir.Table:
+    """Return the rows among which are all that have these values; a column with a null among them tells nothing."""
+    for name, values in known.items():
+        if len(values) and not values.null_count:
+            least, greatest = pc.min_max(values.cast(pa.float64())).as_py().values()
+            slack = ROUNDING * max(1, abs(least), abs(greatest))
+            table = table.filter(table[name].between(least - slack, greatest + slack))
+    return table
 
 
 def _order_by(table: ir.Table, order: StoredOrder | None) -> list[ir.Value]:
