@@ -1,6 +1,7 @@
 """What the pipeline ``replay`` reads and writes, as catalog entries."""
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +23,9 @@ from al_platform.replay.world import World, archive_world, simulated_world
 from al_platform.storage.commit_log import to_json
 from al_platform.storage.store import Store, open_store
 
+LOG = logging.getLogger("al_platform")
 _RECORD = "made-with.json"
+_REVISIONS = "revisions.json"
 # What may differ between two calls of one replay: more runs are added, the others are kept.
 _FREE = {"name", "strategies", "seeds", "budgets", "cadences", "target", "workers", "archive"}
 
@@ -69,8 +72,10 @@ class Player:
         folder = f"{self._place['root']}/{options.folder}"
         world, about = self._world(loader, options, Taxonomy.model_validate(parameters["taxonomy"]), folder)
         asked = options.model_dump(mode="json", exclude=_FREE)
-        _require_same(open_store(folder), {"options": asked, "world": about, "parameters": parameters})
+        store = open_store(folder)
+        _require_same(store, {"options": asked, "world": about, "parameters": parameters})
         replay = Replayed(Path(self._place["project"]), self._place["env"], options, world)
+        revisions = _revisions(store, code_revision(replay.project))
         specs = plan_runs(options.strategies, options.seeds, options.budgets, options.cadences)
         workers = min(options.workers or os.cpu_count() or 1, len(specs))
         runs = play_all(replay, specs, workers)
@@ -80,7 +85,7 @@ class Player:
                 **about,
                 "options": options.model_dump(mode="json", exclude={"archive"}),
                 "workers": workers,
-                "code_revision": code_revision(replay.project),
+                "code_revision": ", then ".join(revisions),
                 "environment": environment(),
             },
             parameters["evaluation"]["gate"]["margin"],
@@ -130,10 +135,30 @@ class ReplayFile(AbstractDataset[Any, Any]):
         return ReplayFigures.model_validate_json(content) if self._name.endswith(".json") else content.decode()
 
     def _exists(self) -> bool:
-        return False
+        """Whether this dataset saved the file: before, nobody knows which replay is meant."""
+        return self._of is not None and open_store(f"{self._root}/{self._of}").exists(self._name)
 
     def _describe(self) -> dict[str, Any]:
         return {"root": self._root, "name": self._name}
+
+
+def _revisions(store: Store, revision: str | None) -> list[str]:
+    """Return the code revisions that a replay was played with, oldest first, and record this one.
+
+    Months that were played stay when the code changes, as it mostly changes elsewhere; the report must say so.
+    """
+    before = json.loads(store.read(_REVISIONS))["revisions"] if store.exists(_REVISIONS) else []
+    now = revision or "unknown revision"
+    if before and before[-1] != now:
+        LOG.warning(
+            "This replay was begun with the code of %s, now it is %s. Months that were played are kept; where the "
+            "difference matters, give this replay another --name, or remove %s.",
+            *(before[-1], now, store.root),
+        )
+    if before[-1:] != [now]:
+        store.write(_REVISIONS, to_json({"revisions": [*before, now]}))
+        return [*before, now]
+    return list(before)
 
 
 def _require_same(store: Store, made_with: Mapping[str, Any]) -> None:
