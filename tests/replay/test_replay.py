@@ -154,8 +154,8 @@ def test_a_replay_that_goes_on_with_other_code_says_so(replayed, folder):
     (folder / "revisions.json").write_bytes(recorded)
 
 
-def test_the_files_of_a_replay_exist_once_they_are_saved(replayed, figures, folder):
-    file = ReplayFile(place={"root": str(folder.parent)}, name="replay.json")
+def test_the_files_of_a_replay_exist_once_they_are_saved(figures, folder, tmp_path):
+    file = ReplayFile(place={"root": str(folder.parent), "logs": str(tmp_path)}, name="replay.json")
     assert not file.exists()
     saved = figures.model_copy(update={"name": "another"})
     file.save(saved)

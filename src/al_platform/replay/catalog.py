@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from al_platform.domain.replay.plan import plan_runs
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.pipelines.replay.nodes import Played
 from al_platform.pipelines.replay.options import ReplayOptions
+from al_platform.publishing.replays import keep_for_trackers
 from al_platform.replay.month import Replayed
 from al_platform.replay.workers import play_all
 from al_platform.replay.world import World, archive_world, simulated_world
@@ -85,6 +87,7 @@ class Player:
                 **about,
                 "options": options.model_dump(mode="json", exclude={"archive"}),
                 "workers": workers,
+                "played_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "code_revision": ", then ".join(revisions),
                 "environment": environment(),
             },
@@ -112,11 +115,12 @@ class ReplayFile(AbstractDataset[Any, Any]):
         """Create the dataset.
 
         Args:
-            place: ``root`` of all replays.
+            place: ``root`` of all replays, and that of the ``logs``.
             name: Of the file.
             metadata: For Kedro-Viz.
         """
         self._root = place["root"]
+        self._logs = place["logs"]
         self._name = name
         self.metadata = metadata
         self._of: str | None = None
@@ -124,6 +128,7 @@ class ReplayFile(AbstractDataset[Any, Any]):
     def _save(self, data: ReplayFigures | tuple[str, str]) -> None:
         if isinstance(data, ReplayFigures):
             self._of, content = data.name, data.model_dump_json(indent=1).encode()
+            keep_for_trackers(data, open_store(self._logs))
         else:
             self._of, content = data[0], data[1].encode()
         open_store(f"{self._root}/{self._of}").write(self._name, content)
