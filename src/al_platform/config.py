@@ -232,7 +232,13 @@ class FamilyConfigLoader(OmegaConfigLoader):
         return OmegaConf.create(self.validated_globals.traffic.model_dump(mode="json"))
 
     def _replays(self) -> Any:
-        place = {"root": self.replays, "project": str(self.project), "conf": self.conf_source, "env": self.env}
+        place = {
+            "root": self.replays,
+            "logs": self.root("logs"),
+            "project": str(self.project),
+            "conf": self.conf_source,
+            "env": self.env,
+        }
         return OmegaConf.create(place)
 
     def _engine(self) -> Any:

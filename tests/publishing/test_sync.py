@@ -7,9 +7,13 @@ import shutil
 import pytest
 
 from al_platform.domain.errors import TrackerError
+from al_platform.domain.replay.figures import replay_figures
 from al_platform.publishing import sync as module
+from al_platform.publishing.replays import keep_for_trackers, replay_run
 from al_platform.publishing.sync import Sync
+from al_platform.storage.store import open_store
 from al_platform.tracking.options import TrackingOptions
+from replayed_runs import played
 from temporary_project import CYCLE, Project, make_project
 
 STAGES = ["scoring", "selection", "annotation_ingest", "preparation"]
@@ -140,6 +144,32 @@ def test_no_secret_is_sent(copy, monkeypatch):
     synced(copy, monkeypatch, recorder)
     assert not re.search("topics-2026-10-1", sent(recorder))
     assert "***" in sent(recorder)
+
+
+def a_replay(**about):
+    runs = [played(strategy, seed, [0.6, 0.7]) for strategy in ("margin", "random") for seed in (0, 1)]
+    return replay_figures(runs, name="year", family="topics", about={"played_at": "2026-11-01T00:00:00Z", **about})
+
+
+def test_a_replay_is_sent_once_and_again_when_it_says_something_new(copy, monkeypatch):
+    logs, recorder = open_store(copy.loader.root("logs")), Recorder()
+    for played_at in ("2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z"):
+        keep_for_trackers(a_replay(played_at=played_at), logs)
+        synced(copy, monkeypatch, recorder)
+    keep_for_trackers(a_replay(archive="another.parquet"), logs)
+    synced(copy, monkeypatch, recorder)
+    assert [run.config.get("archive") for run in recorder.runs if run.job_type == "replay"] == [None, "another.parquet"]
+
+
+def test_a_replay_is_told_with_the_figures_of_its_report():
+    figures = a_replay()
+    run = replay_run(figures)
+    margin = figures.settings[0]
+    assert run.summary["margin-every-3.newest"] == margin.newest.value
+    assert run.summary["margin-every-3.against_random"] == margin.against_random.value
+    assert run.summary["conclusion"] == figures.conclusions[0]
+    assert len(run.tables["months"].rows) == 2 * len(figures.cycles)
+    assert "Newest model on each month's traffic" in run.plots
 
 
 def test_what_a_killed_training_left_on_this_machine_is_sent(copy, monkeypatch, tmp_path):

@@ -10,6 +10,7 @@ from kedro.framework.project import pipelines
 
 from al_platform.cli import al
 from al_platform.domain.replay.figures import ReplayFigures
+from al_platform.replay.catalog import ReplayFile
 from al_platform.sources import SourceOptions, open_source
 from al_platform.storage.commit_log import history
 from al_platform.storage.store import open_store
@@ -140,6 +141,26 @@ def test_a_month_that_was_killed_before_it_was_measured_is_measured_and_its_stag
         name: value for name, value in found.items() if name not in clock
     }
     assert logs(folder) == before
+
+
+def test_a_replay_that_goes_on_with_other_code_says_so(replayed, folder):
+    """The temporary project is no checkout, so that its revision is unknown."""
+    recorded = (folder / "revisions.json").read_bytes()
+    (folder / "revisions.json").write_text('{"revisions": ["older"]}')
+    assert call(replayed, *SIZE, "--strategies=default,random").exit_code == 0
+    about = json.loads((folder / "replay.json").read_text())["about"]
+    assert about["code_revision"] == f"older, then {json.loads(recorded)['revisions'][0]}"
+    assert "older, then" in (folder / "replay.html").read_text()
+    (folder / "revisions.json").write_bytes(recorded)
+
+
+def test_the_files_of_a_replay_exist_once_they_are_saved(figures, folder, tmp_path):
+    file = ReplayFile(place={"root": str(folder.parent), "logs": str(tmp_path)}, name="replay.json")
+    assert not file.exists()
+    saved = figures.model_copy(update={"name": "another"})
+    file.save(saved)
+    assert file.exists()
+    assert file.load() == saved
 
 
 def test_a_replay_of_the_same_name_with_other_people_is_refused(replayed):

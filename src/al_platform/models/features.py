@@ -10,6 +10,7 @@ import numpy as np
 import scipy  # its submodules are loaded when they are used
 from numpy.typing import NDArray
 
+from al_platform.models.kept_counts import counts_in_use
 from al_platform.models.options import NgramOptions
 
 if TYPE_CHECKING:
@@ -115,6 +116,17 @@ def _embed_chunk(texts: Sequence[str], options: NgramOptions) -> NDArray[np.floa
 
 
 def _count_chunk(texts: Sequence[str], options: NgramOptions) -> "scipy.sparse.csr_matrix":
+    kept = counts_in_use()
+    if kept is None:
+        return _count(texts, options)
+    return kept.counts(texts, _what_counts(options), 2 * options.n_features, lambda new: _count(new, options))
+
+
+def _what_counts(options: NgramOptions) -> tuple[object, ...]:
+    return options.word_ngrams, options.char_ngrams, options.n_features, options.max_chars
+
+
+def _count(texts: Sequence[str], options: NgramOptions) -> "scipy.sparse.csr_matrix":
     readable = [_readable(text, options.max_chars) for text in texts]
     words = _hasher("word", options.word_ngrams, options.n_features).transform(readable)
     counts = scipy.sparse.hstack([words, _count_characters(readable, options)], format="csr", dtype=np.float32)

@@ -17,7 +17,9 @@ from al_platform.catalog.champion import ChampionEntry, champion_log
 from al_platform.catalog.training_logger import FIT, unsent_fits
 from al_platform.config import FamilyConfigLoader
 from al_platform.domain.errors import StoreError, TrackerError
+from al_platform.domain.replay.figures import ReplayFigures
 from al_platform.progress import progress
+from al_platform.publishing.replays import REPLAY, finished_replays, replay_run
 from al_platform.publishing.runs import BY_HAND, StageRuns
 from al_platform.records.run_index import RunIndex, index_folder
 from al_platform.storage.commit_log import Entry, StageKey, read_manifest, to_json
@@ -52,7 +54,7 @@ class Synced:
 
 @dataclass(frozen=True)
 class _Pending:
-    """A commit, or an entry made by hand, that the tracker does not know yet."""
+    """A commit, an entry made by hand or a replay, that the tracker does not know yet."""
 
     id: str
     mark: str
@@ -60,6 +62,7 @@ class _Pending:
     family: str
     row: Mapping[str, Any] | None = None
     entry: ChampionEntry | None = None
+    replay: ReplayFigures | None = None
 
 
 class Sync:
@@ -118,6 +121,8 @@ class Sync:
     def _told(self, pending: _Pending, found: Synced) -> TrackedRun | None:
         if pending.entry is not None:
             return self._runs.by_hand(pending.entry)
+        if pending.replay is not None:
+            return replay_run(pending.replay)
         assert pending.row is not None
         row = {**pending.row, **{name: json.loads(pending.row[name]) for name in _JSON}}
         key = StageKey(row["family"], row["cycle"], row["stage"])
@@ -154,7 +159,8 @@ class Sync:
         table = RunIndex(self._stores, index_folder()).refresh()
         committed = (self._of_row(row) for row in table.to_pylist())
         by_hand = (self._of_entry(entry) for entry in self._entries_by_hand())
-        unknown = [each for each in (*committed, *by_hand) if each.mark not in marks]
+        replays = (self._of_replay(replay) for replay in finished_replays(self._logs))
+        unknown = [each for each in (*committed, *by_hand, *replays) if each.mark not in marks]
         return sorted(unknown, key=lambda each: each.at)
 
     def _of_row(self, row: Mapping[str, Any]) -> _Pending:
@@ -165,6 +171,11 @@ class Sync:
     def _of_entry(self, entry: ChampionEntry) -> _Pending:
         mark = f"{self._folder}/{entry.family}/{entry.cycle}/{BY_HAND}/{entry.number:06d}.json"
         return _Pending(self._runs.by_hand(entry).id, mark, entry.at, entry.family, entry=entry)
+
+    def _of_replay(self, figures: ReplayFigures) -> _Pending:
+        run = replay_run(figures)
+        mark = f"{self._folder}/{REPLAY}/{figures.name}/{run.id}.json"
+        return _Pending(run.id, mark, run.ended_at, run.group, replay=figures)
 
     def _entries_by_hand(self) -> Iterator[ChampionEntry]:
         for family in self._families:

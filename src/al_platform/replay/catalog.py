@@ -1,8 +1,10 @@
 """What the pipeline ``replay`` reads and writes, as catalog entries."""
 
 import json
+import logging
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,16 @@ from al_platform.domain.replay.plan import plan_runs
 from al_platform.domain.taxonomy import Taxonomy
 from al_platform.pipelines.replay.nodes import Played
 from al_platform.pipelines.replay.options import ReplayOptions
+from al_platform.publishing.replays import keep_for_trackers
 from al_platform.replay.month import Replayed
 from al_platform.replay.workers import play_all
 from al_platform.replay.world import World, archive_world, simulated_world
 from al_platform.storage.commit_log import to_json
 from al_platform.storage.store import Store, open_store
 
+LOG = logging.getLogger("al_platform")
 _RECORD = "made-with.json"
+_REVISIONS = "revisions.json"
 # What may differ between two calls of one replay: more runs are added, the others are kept.
 _FREE = {"name", "strategies", "seeds", "budgets", "cadences", "target", "workers", "archive"}
 
@@ -69,8 +74,10 @@ class Player:
         folder = f"{self._place['root']}/{options.folder}"
         world, about = self._world(loader, options, Taxonomy.model_validate(parameters["taxonomy"]), folder)
         asked = options.model_dump(mode="json", exclude=_FREE)
-        _require_same(open_store(folder), {"options": asked, "world": about, "parameters": parameters})
+        store = open_store(folder)
+        _require_same(store, {"options": asked, "world": about, "parameters": parameters})
         replay = Replayed(Path(self._place["project"]), self._place["env"], options, world)
+        revisions = _revisions(store, code_revision(replay.project))
         specs = plan_runs(options.strategies, options.seeds, options.budgets, options.cadences)
         workers = min(options.workers or os.cpu_count() or 1, len(specs))
         runs = play_all(replay, specs, workers)
@@ -80,7 +87,8 @@ class Player:
                 **about,
                 "options": options.model_dump(mode="json", exclude={"archive"}),
                 "workers": workers,
-                "code_revision": code_revision(replay.project),
+                "played_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "code_revision": ", then ".join(revisions),
                 "environment": environment(),
             },
             parameters["evaluation"]["gate"]["margin"],
@@ -107,11 +115,12 @@ class ReplayFile(AbstractDataset[Any, Any]):
         """Create the dataset.
 
         Args:
-            place: ``root`` of all replays.
+            place: ``root`` of all replays, and that of the ``logs``.
             name: Of the file.
             metadata: For Kedro-Viz.
         """
         self._root = place["root"]
+        self._logs = place["logs"]
         self._name = name
         self.metadata = metadata
         self._of: str | None = None
@@ -119,6 +128,7 @@ class ReplayFile(AbstractDataset[Any, Any]):
     def _save(self, data: ReplayFigures | tuple[str, str]) -> None:
         if isinstance(data, ReplayFigures):
             self._of, content = data.name, data.model_dump_json(indent=1).encode()
+            keep_for_trackers(data, open_store(self._logs))
         else:
             self._of, content = data[0], data[1].encode()
         open_store(f"{self._root}/{self._of}").write(self._name, content)
@@ -130,10 +140,30 @@ class ReplayFile(AbstractDataset[Any, Any]):
         return ReplayFigures.model_validate_json(content) if self._name.endswith(".json") else content.decode()
 
     def _exists(self) -> bool:
-        return False
+        """Whether this dataset saved the file: before, nobody knows which replay is meant."""
+        return self._of is not None and open_store(f"{self._root}/{self._of}").exists(self._name)
 
     def _describe(self) -> dict[str, Any]:
         return {"root": self._root, "name": self._name}
+
+
+def _revisions(store: Store, revision: str | None) -> list[str]:
+    """Return the code revisions that a replay was played with, oldest first, and record this one.
+
+    Months that were played stay when the code changes, as it mostly changes elsewhere; the report must say so.
+    """
+    before = json.loads(store.read(_REVISIONS))["revisions"] if store.exists(_REVISIONS) else []
+    now = revision or "unknown revision"
+    if before and before[-1] != now:
+        LOG.warning(
+            "This replay was begun with the code of %s, now it is %s. Months that were played are kept; where the "
+            "difference matters, give this replay another --name, or remove %s.",
+            *(before[-1], now, store.root),
+        )
+    if before[-1:] != [now]:
+        store.write(_REVISIONS, to_json({"revisions": [*before, now]}))
+        return [*before, now]
+    return list(before)
 
 
 def _require_same(store: Store, made_with: Mapping[str, Any]) -> None:

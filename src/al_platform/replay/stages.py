@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kedro.framework.context import KedroContext
 from kedro.framework.session import KedroSession
 
 from al_platform.config import FamilyConfigLoader
@@ -32,6 +33,17 @@ class TimedRunner(FamilyRunner):
             self.wall_s += time.monotonic() - began
 
 
+class _Session(KedroSession):
+    """A session with one context: reading the configuration anew would take a tenth of a small month."""
+
+    _context: KedroContext | None = None
+
+    def load_context(self) -> KedroContext:
+        if self._context is None:
+            self._context = super().load_context()
+        return self._context
+
+
 @dataclass(frozen=True)
 class Loop:
     """A place where months and quarters run.
@@ -52,8 +64,8 @@ class Loop:
         The project is the one that Kedro was told of: ``bootstrap_project`` takes longer than a small month.
         """
         parameters = {"cycle": cycle, **self.parameters}
-        with KedroSession.create(self.project, env=self.env, runtime_params=parameters) as session:
-            assert isinstance(session, KedroSession)
+        with _Session.create(self.project, env=self.env, runtime_params=parameters) as session:
+            assert isinstance(session, _Session)
             session.run(
                 pipeline_names=[pipeline],
                 namespaces=self.parameters.get("families"),

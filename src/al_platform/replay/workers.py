@@ -1,12 +1,11 @@
 """The months of many runs, side by side in processes of one thread each; what was played is not played again."""
 
 import contextlib
-import heapq
 import io
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +14,12 @@ from kedro.framework.startup import bootstrap_project
 from al_platform.domain.errors import AlPlatformError
 from al_platform.domain.replay.plan import RunSpec
 from al_platform.domain.replay.points import PlayedRun, Point
+from al_platform.models.kept_counts import kept_counts
 from al_platform.progress import progress
 from al_platform.replay.month import Replayed, play_month
 
+KEPT_BYTES = 2**29  # of n-gram counts, in each process: some 45,000 pages
+_OF_THE_PROCESS = contextlib.ExitStack()
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -58,25 +60,67 @@ def _steps(
     replay: Replayed, specs: Sequence[RunSpec], workers: int, failed: dict[RunSpec, Exception]
 ) -> Iterator[list[tuple[_Step, Point]]]:
     """Yield each month when it is played, alone in a list; runs that fail are left in ``failed``."""
-    due = [(1, place) for place in range(len(specs))]
-    running: dict[Future[Point], tuple[int, int]] = {}
-    with _executor(workers, replay.project) as executor:
+    due = [_Step(spec, 1) for spec in specs]
+    running: dict[Future[Point], tuple[_Worker, _Step]] = {}
+    with _workers_for(workers, replay.project) as idle:
         while due or running:
-            while due and len(running) < workers:
-                number, place = heapq.heappop(due)
-                running[executor.submit(play_month, replay, specs[place], number)] = (number, place)
+            while due and idle:
+                worker = idle.pop()
+                step = _next(due, worker, [other for other, _ in running.values()], replay)
+                due.remove(step)
+                running[worker.play(replay, step)] = worker, step
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                number, place = running.pop(future)
+                worker, step = running.pop(future)
+                idle.append(worker)
                 try:
                     point = future.result()
+                except BrokenExecutor:
+                    failed[step.spec] = ReplayFailedError("its process was killed, perhaps for want of memory.")
+                    worker.begin_anew()
+                    continue
                 # Whatever stops one run must not stop the others; all of it is raised at the end.
                 except Exception as error:  # noqa: BLE001
-                    failed[specs[place]] = error
+                    failed[step.spec] = error
                     continue
-                if number <= replay.options.cycles:
-                    heapq.heappush(due, (number + 1, place))
-                yield [(_Step(specs[place], number), point)]
+                if step.number <= replay.options.cycles:
+                    due.append(_Step(step.spec, step.number + 1))
+                yield [(step, point)]
+
+
+def _next(due: Sequence[_Step], worker: "_Worker", others: Sequence["_Worker"], replay: Replayed) -> _Step:
+    """Return the step that a worker takes: one on the pages it has at hand, else one on pages that no other has.
+
+    Of these the earliest month, so that all runs go on together.
+    """
+    taken = [other.pages for other in others]
+
+    def order(step: _Step) -> tuple[bool, bool, int]:
+        pages = _pages_of(step, replay)
+        return pages != worker.pages, pages in taken, step.number
+
+    return min(due, key=order)
+
+
+def _pages_of(step: _Step, replay: Replayed) -> tuple[str, int]:
+    return replay.world.traffic_root(step.spec.seed), step.number
+
+
+class _Worker:
+    """A process that plays one month at a time, and the pages that it read last."""
+
+    def __init__(self, open_executor: Callable[[], Executor]):
+        self._open = open_executor
+        self.executor = open_executor()
+        self.pages: tuple[str, int] | None = None
+
+    def play(self, replay: Replayed, step: _Step) -> "Future[Point]":
+        self.pages = _pages_of(step, replay)
+        return self.executor.submit(play_month, replay, step.spec, step.number)
+
+    def begin_anew(self) -> None:
+        self.executor.shutdown(wait=False)
+        self.executor, self.pages = self._open(), None
 
 
 class _Here(Executor):
@@ -94,19 +138,27 @@ class _Here(Executor):
 
 
 @contextlib.contextmanager
-def _executor(workers: int, project: Path) -> Iterator[Executor]:
-    if workers == 1:
-        yield _Here()
+def _workers_for(number: int, project: Path) -> Iterator[list[_Worker]]:
+    if number == 1:
+        with kept_counts(KEPT_BYTES):
+            yield [_Worker(_Here)]
         return
     before = {name: os.environ.get(name) for name in _THREADS}
     # Libraries read these when they are loaded, which in a new process is before anything else.
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(project,))
+    # One pool a process: a pool of several would choose itself which of them takes a month.
+    workers = [
+        _Worker(lambda: ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(project,)))
+        for _ in range(number)
+    ]
     try:
-        yield pool
+        yield [*workers]
     finally:
-        pool.shutdown(cancel_futures=True)
+        for worker in workers:
+            worker.executor.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            worker.executor.shutdown()
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
@@ -118,3 +170,4 @@ def _begin(project: Path) -> None:
         os.dup2(nowhere, stream)
     os.close(nowhere)
     bootstrap_project(project)
+    _OF_THE_PROCESS.enter_context(kept_counts(KEPT_BYTES))

@@ -4,10 +4,9 @@ The page needs nothing else and runs nothing: no script, no font, no picture fro
 that the same outputs give the same bytes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict
 
@@ -16,10 +15,10 @@ from al_platform.domain.staleness import Staleness
 from al_platform.reports import drawings, erasable, figures, gate_verdict, sections
 from al_platform.reports.curves import ClassCurves
 from al_platform.reports.figures import DatasetCard, SetFigures, Training, VerdictFigures
+from al_platform.reports.html import html_templates
 from al_platform.reports.plain import plain
 from al_platform.reports.regressions import SNIPPET_CHARS, Regressions
 
-MAX_CHARS = 4_000  # of any one text on the page; what pages say is cut much shorter
 _TEMPLATE = "challenger_report.html.j2"
 
 
@@ -88,7 +87,7 @@ class ChallengerReport(BaseModel):
 def render_report(report: ChallengerReport) -> str:
     """Return the report as one HTML document."""
     return (
-        _environment()
+        html_templates(_FILTERS, _GLOBALS)
         .get_template(_TEMPLATE)
         .render(
             report=report,
@@ -113,30 +112,15 @@ def render_report(report: ChallengerReport) -> str:
     )
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("al_platform.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_fit_to_read,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "figure": figures.number,
-        "signed": figures.signed,
-        "interval": figures.interval,
-        "words": figures.words,
-        "passage": lambda text: plain(text, SNIPPET_CHARS),
-        "listed": lambda names: ", ".join(names) or "none",
-    }
-    environment.globals |= {
-        "begin_page": lambda page_id: Markup(erasable.begin_page(page_id)),
-        "end_page": lambda: Markup(erasable.end_page()),
-    }
-    return environment
-
-
-def _fit_to_read(value: Any) -> Any:
-    """Return what a template prints: text from outside made fit, before Jinja escapes it."""
-    return value if isinstance(value, Markup) or not isinstance(value, str) else plain(value, MAX_CHARS)
+_FILTERS: Mapping[str, Callable[..., Any]] = {
+    "figure": figures.number,
+    "signed": figures.signed,
+    "interval": figures.interval,
+    "words": figures.words,
+    "passage": lambda text: plain(text, SNIPPET_CHARS),
+    "listed": lambda names: ", ".join(names) or "none",
+}
+_GLOBALS: Mapping[str, Callable[..., Any]] = {
+    "begin_page": lambda page_id: Markup(erasable.begin_page(page_id)),
+    "end_page": lambda: Markup(erasable.end_page()),
+}

@@ -1,20 +1,16 @@
 """The report on a replay, one HTML document: what each strategy, budget and cadence would have brought."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from al_platform.domain.replay.figures import ReplayFigures, SettingFigures
 from al_platform.domain.replay.paired import Mean
 from al_platform.domain.replay.plan import Setting
 from al_platform.reports import replay_drawings
 from al_platform.reports.figures import interval, number, signed, words
-from al_platform.reports.plain import plain
+from al_platform.reports.html import html_templates
 
-MAX_CHARS = 4_000
 _TEMPLATE = "replay_report.html.j2"
 _QUARTER = 3
 
@@ -23,7 +19,7 @@ def render_replay_report(figures: ReplayFigures) -> str:
     """Return the page. It needs nothing else and runs nothing: no script, no font, no picture from anywhere."""
     base, others = figures.settings[: figures.base], figures.settings[figures.base :]
     return (
-        _environment()
+        html_templates(_FILTERS)
         .get_template(_TEMPLATE)
         .render(
             replay=figures,
@@ -82,28 +78,13 @@ def _tone(mean: Mean | None) -> str:
     return "better" if mean.is_above_zero else "worse" if mean.is_below_zero else "same"
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("al_platform.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_fit_to_read,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "figure": number,
-        "interval": interval,
-        "words": words,
-        "signed": signed,
-        "mean": _mean,
-        "bounds": _bounds,
-        "tone": _tone,
-        "titled": setting_title,
-    }
-    return environment
-
-
-def _fit_to_read(value: Any) -> Any:
-    """Return what a template prints: text from outside made fit, before Jinja escapes it."""
-    return value if isinstance(value, Markup) or not isinstance(value, str) else plain(value, MAX_CHARS)
+_FILTERS: Mapping[str, Callable[..., Any]] = {
+    "figure": number,
+    "interval": interval,
+    "words": words,
+    "signed": signed,
+    "mean": _mean,
+    "bounds": _bounds,
+    "tone": _tone,
+    "titled": setting_title,
+}
