@@ -60,7 +60,7 @@ def overhead(pages: int, pairs: int) -> dict[str, Any]:
                 seconds[backend].append(cpu_seconds(LOOP, project, backend))
                 if backend == "wandb":
                     handed.append(cpu_seconds([*KEDRO, "al", "sync", "--to", "out", ENV], project, backend))
-        print({backend: taken[-1] for backend, taken in seconds.items()}, flush=True)
+        print({backend: taken[-1] for backend, taken in seconds.items()}, "handed over", handed[-1], flush=True)
     ratios = [with_it / without for without, with_it in zip(*seconds.values(), strict=True)]
     return {
         "pages_per_month": pages,

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from al_platform.tracking.tracked_run import TrackedArtifact, TrackedRun, TrackedTable, tracker_id
+
+if TYPE_CHECKING:
+    from wandb_stand_in import StoredRun, WandbStandIn
 
 DIGEST = "ab" * 32
 
@@ -94,6 +97,27 @@ def _of_file(file: Path) -> Seen:
 
 
 _ALIASES = {"champion", "challenger"}
+
+
+def seen_in_stand_in(server: "WandbStandIn") -> list[Seen]:
+    return [_of_stand_in(server, run) for run in server.runs.values() if run.job_type != "fit"]
+
+
+def _of_stand_in(server: "WandbStandIn", run: "StoredRun") -> Seen:
+    models = {made.id for made in server.artifacts.values() if made.kind == "model"}
+    return Seen(
+        id=run.id,
+        name=str(run.display_name),
+        group=str(run.group),
+        job_type=str(run.job_type),
+        sha256_of_dataset=run.config["inputs"]["value"]["topics.dataset"]["sha256"],
+        macro_f1=run.summary["metrics.macro_f1.value"],
+        verdict=run.summary["verdict"],
+        losses=[row["validation_loss"] for row in run.history if "validation_loss" in row],
+        tables={name for name, value in run.summary.items() if _type(value) == "table-file"},
+        model_aliases={alias for (_, alias), made in server.aliases.items() if made in models} & _ALIASES,
+        is_finished=run.is_finished,
+    )
 
 
 def _type(value: object) -> object:

@@ -1,4 +1,4 @@
-"""What holds for every tracker: W&B's offline files, a real MLflow on SQLite, and none."""
+"""What holds for every tracker: W&B's offline files, W&B before a stand-in, MLflow on SQLite, and none."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ from al_platform.tracking.registry import open_tracker
 from al_platform.tracking.sender import Sender
 from al_platform.tracking.tracked_run import FitHeader
 from al_platform.tracking.tracker import Tracker
-from tracked import Seen, model, seen_in_mlflow, seen_in_wandb_files, tracked_run
+from tracked import Seen, model, seen_in_mlflow, seen_in_stand_in, seen_in_wandb_files, tracked_run
+from wandb_stand_in import KEY, WandbStandIn, wandb_stand_in
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Case:
     sender: Sender
     seen: Callable[[], list[Seen]]
     forgets: bool = False
+    answers: bool = False
 
 
 def _case(name: str, folder: Path) -> Case:
@@ -34,17 +36,32 @@ def _case(name: str, folder: Path) -> Case:
         "none": list,
     }
     tracker = open_tracker(options, folder, into)
-    return Case(tracker, Sender(options, folder, into), readers[name], forgets=name == "none")
+    return Case(tracker, Sender(options, folder, into), readers[name], forgets=name == "none", answers=name == "mlflow")
 
 
-@pytest.fixture(scope="module", params=["wandb", pytest.param("mlflow", marks=pytest.mark.real), "none"])
+def _online(server: WandbStandIn, folder: Path) -> Case:
+    options = TrackingOptions(mode="online", server=server.url)
+    sender = Sender(options, folder)
+    return Case(open_tracker(options, folder), sender, lambda: seen_in_stand_in(server), answers=True)
+
+
+@pytest.fixture(
+    scope="module",
+    params=["wandb", *(pytest.param(name, marks=pytest.mark.real) for name in ("wandb online", "mlflow")), "none"],
+)
 def published(request, tmp_path_factory):
     """A tracker that has been told of one run twice, and of a promotion of its model."""
-    case = _case(request.param, tmp_path_factory.mktemp(request.param))
+    folder = tmp_path_factory.mktemp("tracker")
     promoted = tracked_run("r2", makes=(model(aliases=("champion",)),), uses=(model(),), history=(), tables={})
-    with case.sender as sender:
-        sent = [list(sender.publish([run])) for run in (tracked_run(), tracked_run(), promoted)]
-    return case, sent, case.seen()
+    with wandb_stand_in() as server, pytest.MonkeyPatch.context() as patch:
+        if request.param == "wandb online":
+            patch.setenv("WANDB_API_KEY", KEY)
+            case = _online(server, folder)
+        else:
+            case = _case(request.param, folder)
+        with case.sender as sender:
+            sent = [list(sender.publish([run])) for run in (tracked_run(), tracked_run(), promoted)]
+            yield case, sent, case.seen()
 
 
 def test_what_arrived_is_named(published):
@@ -86,6 +103,20 @@ def test_a_training_hands_its_curves_to_lightnings_logger(published, tmp_path):
     assert (fit.logger is None) == case.forgets
     if fit.left_behind is not None:
         assert fit.left_behind.stat().st_size > 0
+
+
+def test_who_answers_questions_tells_config_and_figures_as_they_were_published(published):
+    case, _, _ = published
+    if not case.answers:
+        return
+    with case.sender as sender:
+        found = {run.id: run for run in sender.find({"family": "topics", "stage": "training"})}
+        assert sender.find({"family": "sentiment"}) == []
+    assert set(found) == {tracked_run().id, tracked_run("r2").id}
+    first, published_run = found[tracked_run().id], tracked_run()
+    assert first.config["inputs"] == published_run.config["inputs"]
+    assert first.summary.items() >= published_run.summary.items()
+    assert not [name for name, value in first.summary.items() if name.startswith("_") or isinstance(value, dict)]
 
 
 def test_only_wandb_writes_files_to_carry_elsewhere(tmp_path):

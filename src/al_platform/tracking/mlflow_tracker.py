@@ -24,6 +24,8 @@ _PARAMETER_CHARS = 6000
 _TAG_CHARS = 5000
 _BATCH = 100  # parameters or tags a request
 _METRICS = 1000
+_SHOWN = ("group", "job_type", "labels")
+_CURVE = "epoch."
 _SAFE = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -128,7 +130,8 @@ class MlflowTracker:
             raise TrackerError(f"MLflow did not take {what}: {redact(str(error))}") from error
 
     def _begun(self, said: TrackedRun | FitHeader, tags: Mapping[str, str], start: int | None) -> Any:
-        shown = {"group": said.group, "job_type": said.job_type, "labels": ", ".join(said.tags), **tags}
+        values = (said.group, said.job_type, ", ".join(said.tags))
+        shown = {**dict(zip(_SHOWN, values, strict=True)), **tags}
         return self._client.create_run(self._experiment, start_time=start, tags=shown, run_name=said.name)
 
     def _publish(self, run: TrackedRun) -> None:
@@ -226,7 +229,7 @@ def _metrics(run: TrackedRun, at: int) -> list[Any]:
     numbers = {name: value for name, value in run.summary.items() if isinstance(value, int | float)}
     summary = [Metric(name, float(value), at, 0) for name, value in numbers.items()]
     curves = [
-        Metric(f"epoch.{name}", float(value), at, step)
+        Metric(f"{_CURVE}{name}", float(value), at, step)
         for step, row in enumerate(run.history)
         for name, value in row.items()
     ]
@@ -243,5 +246,19 @@ def _quoted(value: str) -> str:
 
 
 def _found(run: Any) -> Found:
-    tags = {name: value for name, value in run.data.tags.items() if not name.startswith("mlflow.")}
-    return Found(tags[_ID], {**run.data.params, **tags}, dict(run.data.metrics), None)
+    """Return a run with its config nested as it was published, as far as flat names tell; values are texts."""
+    params, tags = run.data.params, run.data.tags
+    config: dict[str, Any] = {}
+    for name, value in params.items():
+        group, _, rest = name.partition(".")
+        if group == "inputs":
+            read, _, part = rest.rpartition(".")
+            config.setdefault(group, {}).setdefault(read, {})[part] = value
+        elif rest:
+            config.setdefault(group, {})[rest] = value
+        else:
+            config[name] = value
+    own = {name for name in tags if name.startswith(("mlflow.", "al.")) or name in _SHOWN}
+    texts = {name: value for name, value in tags.items() if name not in own and name not in params}
+    figures = {name: value for name, value in run.data.metrics.items() if not name.startswith(_CURVE)}
+    return Found(tags[_ID], config, {**texts, **figures}, None)

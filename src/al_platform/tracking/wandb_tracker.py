@@ -24,6 +24,7 @@ from al_platform.storage.store import is_local
 from al_platform.tracking.options import TrackingOptions
 from al_platform.tracking.tracked_run import FitHeader, TrackedArtifact, TrackedRun
 from al_platform.tracking.tracker import Fit, Found
+from al_platform.tracking.wandb_server import Arrived, WandbServer, require_account, version_alias, wandb_library
 
 LOG = logging.getLogger("al_platform")
 _DIGEST_CHARS = 12
@@ -46,6 +47,7 @@ class WandbTracker:
         """
         self._options = options
         self._into = into
+        self._server = WandbServer(options)
         place = [str(into)] if into else [options.server or "", options.entity or "", options.project]
         self.target = f"wandb-{sha256('/'.join(place).encode()).hexdigest()[:_DIGEST_CHARS]}"
 
@@ -53,13 +55,16 @@ class WandbTracker:
         if self._into is not None:
             yield from self._write_into(runs, self._into)
             return
-        self._require_key()
+        require_account()
         with tempfile.TemporaryDirectory(prefix="al-platform-") as name:
-            files = {run.id: self._write(run, Path(name)) for run in runs}
+            # W&B adds lines to those that it has: what arrived before a kill must not be sent again.
+            there = self._server.arrived(run.id for run in runs)
+            files = {run.id: self._write(run, Path(name), there.get(run.id, Arrived()).lines) for run in runs}
             told = self._upload(list(files.values()))
             arrived = [run for run in runs if _has_arrived(files[run.id])]
         for run in arrived:
-            self._link(run)
+            if run.uses and self._options.lineage:
+                self._server.link(run)
             yield run.id
         if missing := [run.name for run in runs if run not in arrived]:
             raise TrackerError(f"W&B did not take {', '.join(missing)}: {told}")
@@ -69,7 +74,10 @@ class WandbTracker:
             target = self._into / "wandb" / f"offline-{file.stem}"
             _move_whole(file, target / file.name)
             return
-        self._require_key()
+        require_account()
+        run_id = file.stem.removeprefix("run-")
+        if self._server.arrived([run_id]).get(run_id, Arrived()).is_whole:
+            return
         with tempfile.TemporaryDirectory(prefix="al-platform-") as name:
             # W&B leaves its marks beside the file, which may lie in a store.
             copy = Path(name) / file.name
@@ -84,7 +92,7 @@ class WandbTracker:
 
         from al_platform.tracking.guarded import GuardedLogger
 
-        run = _wandb().init(**self._said(header), settings=self._settings(folder, is_measured=True))
+        run = wandb_library().init(**self._said(header), settings=self._settings(folder, is_measured=True))
         fit = Fit(GuardedLogger(WandbLogger(experiment=run)), Path(run.settings.sync_file))
         sender = self._send_live(Path(run.settings.sync_file)) if self._options.mode == "online" else None
         exit_code = 1
@@ -95,37 +103,16 @@ class WandbTracker:
             run.finish(exit_code=exit_code)
             if sender is not None:
                 _end(sender, self._options.timeout_s)
+                if _has_arrived(Path(run.settings.sync_file)):
+                    fit.left_behind = None
 
     def find(self, filters: Mapping[str, str]) -> list[Found]:
-        self._require_key()
-        wandb = _wandb()
-        asked = {f"config.{name}.value": value for name, value in filters.items()}
-        path = f"{self._options.entity}/{self._options.project}" if self._options.entity else self._options.project
-        try:
-            api = wandb.Api(overrides=self._overrides(), timeout=int(self._options.timeout_s))
-            return [
-                Found(run.id, dict(run.config), dict(run.summary), run.url)
-                for run in api.runs(path, filters=asked, order="+created_at")
-            ]
-        except (wandb.Error, _api_failed(), ValueError, OSError) as error:
-            raise TrackerError(f"W&B does not answer for {path}: {redact(str(error))}") from error
-
-    def _overrides(self) -> dict[str, str]:
-        return {"base_url": self._options.server} if self._options.server else {}
-
-    def _require_key(self) -> None:
-        """Refuse early and without a question what W&B would ask a person at a terminal."""
-        if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE") or _netrc().exists():
-            return
-        raise TrackerError(
-            "W&B needs an account to send anything to. Set WANDB_API_KEY (from the settings of your account), or write "
-            "files to carry to where there is one: kedro al sync --to FOLDER."
-        )
+        return self._server.find(filters)
 
     def _settings(self, folder: Path, *, is_measured: bool, start: str | None = None) -> Any:
         """Return W&B's settings of an offline run: nothing of the machine's files, code or output enters it."""
         folder.mkdir(parents=True, exist_ok=True)
-        return _wandb().Settings(
+        return wandb_library().Settings(
             mode="offline",
             root_dir=str(folder),
             silent=True,
@@ -154,23 +141,25 @@ class WandbTracker:
             "reinit": "create_new",
         }
 
-    def _write(self, run: TrackedRun, folder: Path) -> Path:
-        """Write the run as W&B's offline file, and return that."""
-        wandb = _wandb()
+    def _write(self, run: TrackedRun, folder: Path, lines: int = 0) -> Path:
+        """Write the run as W&B's offline file, without its first lines of history, and return that."""
+        wandb = wandb_library()
         settings = self._settings(folder, is_measured=False, start=run.started_at)
         handle = wandb.init(**self._said(run), settings=settings)
-        for row in run.history:
-            handle.log(row)
+        for step, row in enumerate(run.history[lines:], lines):
+            handle.log(row, step=step)
         shown: dict[str, Any] = {
             name: wandb.Table(columns=list(table.columns), data=[list(row) for row in table.rows])
             for name, table in run.tables.items()
         }
         shown |= {name: wandb.Html(page, inject=False, data_is_not_path=True) for name, page in run.plots.items()}
-        if shown:
-            handle.log(shown)
+        if shown and lines <= len(run.history):
+            handle.log(shown, step=len(run.history))
+        else:  # that line is there; the summary is replaced whole
+            handle.summary.update(shown)
         handle.summary.update(run.summary)
         for artifact in run.makes:
-            handle.log_artifact(_artifact(artifact), aliases=[*artifact.aliases, _alias(artifact)])
+            handle.log_artifact(_artifact(artifact), aliases=[*artifact.aliases, version_alias(artifact)])
         handle.finish()
         return Path(handle.settings.sync_file)
 
@@ -197,54 +186,10 @@ class WandbTracker:
         )
         return redact(done.stdout[-_LAST_CHARS:].strip())
 
-    def _link(self, run: TrackedRun) -> None:
-        """Tell W&B what the run read: only a server knows the artifacts of other runs."""
-        if not (run.uses and self._options.lineage):
-            return
-        wandb = _wandb()
-        limit = self._options.timeout_s
-        try:
-            api = wandb.Api(overrides=self._overrides(), timeout=int(limit))
-            names = {artifact: self._path(artifact, api) for artifact in run.uses}
-            known = [name for artifact, name in names.items() if api.artifact_exists(name, type=artifact.kind)]
-            if unknown := sorted(set(names.values()) - set(known)):
-                LOG.info("%s reads what W&B does not know, so that no line leads to it: %s", run.name, unknown)
-            if not known:
-                return
-            handle = wandb.init(
-                id=run.id,
-                project=self._options.project,
-                entity=self._options.entity,
-                resume="must",
-                reinit="create_new",
-                settings=wandb.Settings(
-                    mode="online",
-                    silent=True,
-                    console="off",
-                    x_disable_meta=True,
-                    init_timeout=limit,
-                    finish_timeout=limit,
-                    finish_timeout_raises=True,
-                    **self._overrides(),
-                ),
-            )
-            for name in known:
-                handle.use_artifact(name)
-            handle.finish()
-        except (wandb.Error, _api_failed(), OSError, ValueError) as error:
-            raise TrackerError(
-                f"W&B took {run.name}, but not what it read: {redact(str(error))}. For a server that knows no "
-                f"artifacts set lineage to false in tracking.yml."
-            ) from error
-
-    def _path(self, artifact: TrackedArtifact, api: Any) -> str:
-        entity = self._options.entity or api.default_entity
-        return f"{entity}/{self._options.project}/{artifact.name}:{_alias(artifact)}"
-
     def _send_live(self, file: Path) -> "subprocess.Popen[bytes] | None":
         """Start W&B's own process that sends a run while it is written; where that fails, the file is sent later."""
         try:
-            self._require_key()
+            require_account()
             return subprocess.Popen(
                 [*_sync_command(self._options), "--live", str(file)],
                 env=_environment(self._options, file.parent),
@@ -297,7 +242,9 @@ def _end(process: "subprocess.Popen[bytes]", patience_s: float) -> None:
 
 def _artifact(artifact: TrackedArtifact) -> Any:
     """Return W&B's artifact: a reference, and a small file whose digest makes equal content one version."""
-    made = _wandb().Artifact(artifact.name, artifact.kind, metadata={**artifact.metadata, "sha256": artifact.sha256})
+    made = wandb_library().Artifact(
+        artifact.name, artifact.kind, metadata={**artifact.metadata, "sha256": artifact.sha256}
+    )
     with made.new_file("reference.json") as file:
         file.write(artifact.model_dump_json(include={"name", "kind", "sha256", "uri", "size"}, indent=2))
     if not is_local(artifact.uri) or Path(artifact.uri).exists():
@@ -311,10 +258,6 @@ def _file_uri(path: str) -> str:
     return Path(path).as_uri() if Path(path).exists() else f"dbfs:{path}"
 
 
-def _alias(artifact: TrackedArtifact) -> str:
-    return f"sha-{artifact.sha256[:_DIGEST_CHARS]}"
-
-
 def _move_whole(file: Path, target: Path) -> None:
     if target.exists():
         return
@@ -322,22 +265,3 @@ def _move_whole(file: Path, target: Path) -> None:
     unfinished = target.with_name(f".{uuid4().hex}")
     unfinished.write_bytes(file.read_bytes())
     unfinished.replace(target)
-
-
-def _netrc() -> Path:
-    return Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-
-
-def _api_failed() -> type[Exception]:
-    from wandb.apis.public.service_api import WandbApiFailedError
-
-    failed: type[Exception] = WandbApiFailedError
-    return failed
-
-
-def _wandb() -> Any:
-    # Read when it is imported.
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    import wandb
-
-    return wandb
