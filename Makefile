@@ -7,7 +7,7 @@ ENV ?= databricks
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install monthly quarterly loop status viz s3 label-studio check format test coverage test-real package dags lock bench-loop bench-ngram bench-training bench-scoring bench-gate bench-duel bench-storage bench-growth bench-label-efficiency bench-selection bench-dashboard bench-query bench-tracking bench-export spark bench-peers bench-annotation clean
+.PHONY: help install monthly quarterly loop status viz s3 label-studio check format test coverage test-real package dags lock bench-loop bench-ngram bench-training bench-scoring bench-gate bench-duel bench-storage bench-growth bench-label-efficiency bench-selection bench-dashboard bench-query bench-tracking bench-export spark bench-peers bench-annotation bench-replay clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -92,6 +92,9 @@ bench-growth: install  ## What a month reads and takes with ten times the labels
 
 bench-annotation: install  ## Label Studio with 10,000 pages, and Dawid-Skene beside a majority (QUICK=1: short)
 	$(BIN)/python -m benchmarks.annotation
+
+bench-replay: install  ## Replays of the corpus, a synthetic web and AL_BENCH_DATA (QUICK=1: short)
+	$(BIN)/python -m benchmarks.replay
 
 bench-query: install  ## Questions to ten thousand runs (QUICK=1: short)
 	$(BIN)/python -m benchmarks.query

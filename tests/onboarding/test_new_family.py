@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -108,6 +110,8 @@ def test_the_exports_hold_it(project):
     dags = list((project.path / "airflow_dags").glob("*_dag.py"))
     assert dags
     assert all('"tone"' in dag.read_text() for dag in dags)
+    jobs = list((project.path / "databricks").rglob("*.yml"))
+    assert any("tone" in job.read_text() for job in jobs)
 
 
 def test_its_stages_are_registered(project):
@@ -130,6 +134,23 @@ def test_status_and_dashboard_show_it(project):
     call(project, "dashboard", "--env=test")
     (page,) = (project.path / "data/test/logs/dashboard").glob("index.html")
     assert "tone" in page.read_text()
+
+
+def test_queries_find_its_runs(project):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(project.path.parent / "cache"))
+        found = json.loads(call(project, "query", "--family=tone", "--stage=evaluation", "--json", "--env=test"))
+    assert [(run["family"], run["cycle"]) for run in found] == [("tone", CYCLE)]
+
+
+def test_a_replay_plays_it(project):
+    months = [open_source("synthetic", SourceOptions(pages_per_month=300)).pages(cycle) for cycle in (CYCLE, NEXT)]
+    archive = project.path / "data" / "archive.parquet"
+    pq.write_table(pa.concat_tables(months).select(["page_id", "text", "domain", "truth_sentiment"]), archive)
+    size = ("--cycles=1", "--seeds=1", "--strategies=random", "--workers=1", "--start-labels=60", "--measured-pages=50")
+    columns = ("--map=values=truth_sentiment", "--id=page_id")
+    told = call(project, "replay", "--family=tone", "--env=test", f"--archive={archive}", *columns, *size)
+    assert "replays/tone/replay.html" in "".join(told.split())
 
 
 def test_annotators_are_offered_its_labels(project):

@@ -144,3 +144,14 @@ def test_overhead_is_the_rest_as_a_share_of_the_stages():
 def test_without_a_run_there_are_no_figures():
     with pytest.raises(InputError, match="No run was played"):
         figures([])
+
+
+def test_random_alone_is_compared_with_nothing():
+    (said, *_) = replay_figures([played("random", 0, [0.6])], name="n", family="topics", about={}).conclusions
+    assert said.startswith("Only random was played")
+
+
+def test_a_first_champion_that_is_still_in_use_is_no_loss_of_retraining():
+    runs = [played("random", seed, [0.6, 0.7], in_use=[0.5, 0.5], frozen=0.5) for seed in (0, 1)]
+    said = replay_figures(runs, name="n", family="topics", about={}).conclusions
+    assert any("is the first one still" in line for line in said)

@@ -13,7 +13,8 @@ def print_figures(figures: ReplayFigures, console: Console) -> None:
     for line in figures.conclusions:
         console.print(line, highlight=False)
     table = Table(
-        title=f"{figures.family}: {len(figures.cycles) - 1} months, {figures.seeds} seeds", title_justify="left"
+        title=f"{figures.family}: {len(figures.cycles) - 1} months, {figures.seeds} seed{'s' * (figures.seeds > 1)}",
+        title_justify="left",
     )
     names = ("strategy", "macro-F1 in use", "newest model", "against random", "labels", "labels to target", "promoted")
     for name in names:

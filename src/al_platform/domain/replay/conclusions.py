@@ -42,7 +42,9 @@ def _winner(base: Sequence["SettingFigures"]) -> str:
         return "No model was trained before the last month, so there is nothing to compare."
     best = max(measured, key=lambda found: found.newest.value if found.newest else 0.0)
     random = next((found for found in measured if found.setting.strategy == RANDOM), None)
-    if random is None or len(measured) == 1:
+    if measured == [random]:
+        return "Only random was played, so there is nothing to compare it with: name a strategy as well."
+    if random is None:
         return f"{best.setting.strategy} did best, but was not compared with random: add it to the strategies."
     if best is random:
         return _random_wins([found for found in measured if found is not random])
@@ -89,7 +91,7 @@ def _saved(found: "SettingFigures") -> str:
     return (
         (
             f"To what random reaches with all its labels, {name} {kind} {abs(saved.labels.value):.0f} labels "
-            f"({abs(saved.share.value):.0%} of random's), over {saved.compared} seeds{sure}.{missed}"
+            f"({abs(saved.share.value):.0%} of random's), over {_seeds(saved.compared)}{sure}.{missed}"
         )
         if found.target.of
         else ""
@@ -105,6 +107,11 @@ def _stale(base: Sequence["SettingFigures"]) -> str:
     if found is None or found.against_frozen is None:
         return ""
     gain = found.against_frozen
+    if not any(gain.values):
+        return (
+            f"With {found.setting.strategy}, the champion of the last month is the first one still: no later model was "
+            f"promoted, or none that answers otherwise."
+        )
     if gain.value <= 0:
         return (
             f"Retraining brought nothing in the end: with {found.setting.strategy} the first champion, left as it was, "
@@ -135,6 +142,10 @@ def _effect(variant: "SettingFigures", base: "SettingFigures | None", unit: str)
         f"With {what}, the champion in use scores {move:+.1f} points over the year, for {money:+,.0f} {unit} and "
         f"{variant.labels - base.labels:+,.0f} labels."
     )
+
+
+def _seeds(n: int) -> str:
+    return "1 seed" if n == 1 else f"{n} seeds"
 
 
 def _points(mean: Mean) -> str:
