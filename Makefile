@@ -112,10 +112,10 @@ bench-label-efficiency: install  ## Labels that each query strategy needs, on AL
 	$(BIN)/python -m benchmarks.label_efficiency
 
 bench-peers: install  ## Selection beside baal, modAL, small-text, scikit-activeml (QUICK=1: short)
-	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.peers && $(BIN)/python -m benchmarks.tables
 
 bench-selection: install  ## Pages per second of selection (QUICK=1: short)
-	$(BIN)/python -m benchmarks.selection
+	$(BIN)/python -m benchmarks.selection && $(BIN)/python -m benchmarks.tables
 
 clean:  ## Remove the environment; the store stays
 	rm -rf $(VENV)

@@ -11,7 +11,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
-_TABLE = re.compile(r"(<!-- table (?P<name>\w+) -->\n\n?).*?(\n?<!-- end -->)", re.DOTALL)
+_TABLE = re.compile(r"(<!-- table (?P<name>\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
 
 Results = Mapping[str, Any]
 

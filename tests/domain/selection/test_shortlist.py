@@ -77,6 +77,13 @@ def test_it_looks_further_when_one_domain_fills_the_head():
     assert ids(found) == ["p00", "p50", "p51"]
 
 
+def test_it_looks_further_where_the_head_is_known_already():
+    known = page_ids(*(f"p{row:02d}" for row in range(50)))
+    found = shortlist(in_duckdb(predictions(60)), known, MARGIN, limit=3)
+    assert ids(found) == ["p50", "p51", "p52"]
+    assert not found.is_exhausted
+
+
 def test_a_random_order_is_that_of_the_hash():
     table = predictions(20)
     names = table["page_id"].to_pylist()
