@@ -31,9 +31,10 @@ def free_port():
 
 @pytest.fixture(scope="module")
 def viz(tmp_path_factory):
-    """The address of a Kedro-Viz server on a project whose monthly has run."""
+    """The address of a Kedro-Viz server on a project whose monthly has run, and a family's evaluation."""
     project = make_project(tmp_path_factory.mktemp("viz"))
     project.run("monthly")
+    project.run("quarterly", namespaces=["topics.training", "topics.evaluation"])
     port = free_port()
     command = [sys.executable, "-m", "kedro", "viz", "run", "--no-browser", "--host=127.0.0.1", f"--port={port}"]
     command += ["--env=test", f"--params=cycle={CYCLE}"]
@@ -105,3 +106,40 @@ def test_the_graph_holds_layers_in_the_order_of_the_loop_and_previews(viz):
     batch = fetch(f"{viz}/api/nodes/{by_name['topics.batch']}")
     assert batch["preview_type"] == "TablePreview"
     assert "page_id" in batch["preview"]["columns"]
+
+
+@pytest.fixture(scope="module")
+def quarterly(viz):
+    """Ids of the quarterly's datasets by their names."""
+    nodes = fetch(f"{viz}/api/pipelines/quarterly")["nodes"]
+    return {node["name"]: node["id"] for node in nodes if node["type"] == "data"}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "kind"),
+    [
+        ("training_report", "PlotlyPreview"),
+        ("dataset_card", "PlotlyPreview"),
+        ("evaluation", "PlotlyPreview"),
+        ("evaluation_report", "JSONPreview"),
+        ("verdict", "TablePreview"),
+        ("error_analysis", "TablePreview"),
+        ("staleness", "TablePreview"),
+        ("evaluated_pages", "TablePreview"),
+    ],
+)
+def test_what_people_look_at_has_a_preview_of_its_kind(viz, quarterly, dataset, kind):
+    by_name = quarterly | {
+        node["name"]: node["id"] for node in fetch(f"{viz}/api/main")["nodes"] if node["type"] == "data"
+    }
+    shown = fetch(f"{viz}/api/nodes/{by_name[f'topics.{dataset}']}")
+    assert shown["preview_type"] == kind
+    assert shown["preview"]
+
+
+def test_curves_of_a_training_are_drawn_beside_the_graph(viz, quarterly, page, tmp_path):
+    page.goto(f"{viz}/?pid=quarterly&sid={quarterly['topics.training_report']}", timeout=90_000)
+    plot = page.locator(".js-plotly-plot").first
+    plot.wait_for(timeout=60_000)
+    assert plot.locator(".scatterlayer .trace").count() == 3
+    page.screenshot(path=os.environ.get("VIZ_PREVIEW_SCREENSHOT", str(tmp_path / "preview.png")))

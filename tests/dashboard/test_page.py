@@ -95,6 +95,15 @@ def test_the_promise_names_every_loss():
     assert told.tone == "warning"
 
 
+def test_one_quarter_is_told_as_one():
+    assert promise([quarter(gain=-0.02)]).title == "Better than the champion before in 0 of 1 quarter"
+
+
+def test_a_family_is_named_in_notices_as_everywhere_else():
+    rejected = family(name="brand_safety", quarters=(quarter(verdict="reject"),))
+    assert "brand safety: the challenger of 2026-10 was rejected." in texts(build(rejected))
+
+
 def test_the_promise_is_kept_where_every_challenger_was_better_and_says_what_standing_still_would_cost():
     told = promise([quarter("2026-04", None), quarter(staleness=Staleness.model_validate(STALENESS))])
     assert told.tone == "good"

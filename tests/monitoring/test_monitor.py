@@ -115,6 +115,12 @@ def test_the_command_prints_what_it_found(watched, monkeypatch):
     assert json.loads(as_json[as_json.index("[\n") :])[0]["cycle"] == NEXT
 
 
+def test_before_a_model_the_command_says_so_in_a_line(watched, monkeypatch):
+    monkeypatch.chdir(watched[0].path)
+    answer = CliRunner().invoke(al, ["monitor", "--env", "test", "--cycle", CYCLE], catch_exceptions=False)
+    assert answer.output.splitlines()[-1] == f"topics {CYCLE}: there is no model yet."
+
+
 def test_a_month_that_was_not_scored_says_what_to_run(watched):
     with pytest.raises(NotReadyError, match=r"month 2020-01.*--params cycle=2020-01"):
         monitor(watched[0].loader, "2020-01")

@@ -1,4 +1,5 @@
 import logging
+import ssl
 
 import pytest
 from alert_servers import MailServer, Webhook, serving
@@ -44,3 +45,32 @@ def test_a_subject_cannot_bring_headers_of_its_own():
     by_mail = notifiers(AlertOptions(emails=("a@example.org",)))["e-mail"]
     with pytest.raises(ValueError, match="linefeed"):
         by_mail("x\nBcc: all@example.org", "text")
+
+
+def test_a_password_goes_to_a_mail_server_with_a_valid_certificate_alone(monkeypatch):
+    asked = []
+
+    class Server:
+        def __init__(self, *where, timeout):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def starttls(self, context):
+            asked.append(("starttls", context.verify_mode, context.check_hostname))
+
+        def login(self, user, password):
+            asked.append(("login", user, password))
+
+        def send_message(self, message):
+            asked.append(("send", message["To"]))
+
+    monkeypatch.setattr("smtplib.SMTP", Server)
+    monkeypatch.setenv("AL_SMTP_PASSWORD", "secret")
+    smtp = SmtpOptions(user="loop", starttls=True)
+    assert tell("subject", "text", notifiers(AlertOptions(emails=("a@example.org",), smtp=smtp))) == []
+    assert asked == [("starttls", ssl.CERT_REQUIRED, True), ("login", "loop", "secret"), ("send", "a@example.org")]

@@ -1,6 +1,6 @@
 """Outputs of stages: staged by a run, committed by the stage's report, read from the commit log."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -10,9 +10,19 @@ import pyarrow as pa
 from kedro.io import AbstractDataset, DatasetError
 
 from al_platform.catalog.formats import Format, format_named
-from al_platform.catalog.previews import ROWS, JSONPreview, TablePreview, json_preview, table_preview
+from al_platform.catalog.previews import (
+    PLOTS,
+    ROWS,
+    TABLES,
+    JSONPreview,
+    PlotlyPreview,
+    TablePreview,
+    json_preview,
+    records_preview,
+    table_preview,
+)
 from al_platform.domain.cycles import parse_cycle
-from al_platform.domain.errors import ConfigError, NotReadyError, StoreError
+from al_platform.domain.errors import ConfigError, NotReadyError, StoreError, known_names
 from al_platform.storage.commit_log import File, Input, Output, StageKey, file_sha256, head
 from al_platform.storage.erasures import accepts
 from al_platform.storage.run import Run
@@ -66,7 +76,16 @@ class StoreDataset(AbstractDataset[Any, Any]):
 class StageOutput(StoreDataset):
     """One output of a stage of one cycle."""
 
-    def __init__(self, *, stage: str, name: str, format: str = "parquet", optional: bool = False, **where: Any):
+    def __init__(
+        self,
+        *,
+        stage: str,
+        name: str,
+        format: str = "parquet",
+        optional: bool = False,
+        shown_as: str | None = None,
+        **where: Any,
+    ):
         """Create the dataset; see ``StoreDataset`` for ``where``.
 
         Args:
@@ -74,6 +93,7 @@ class StageOutput(StoreDataset):
             name: Its name, without the family.
             format: ``parquet``, ``json`` or ``html``.
             optional: Load None, instead of failing, where nothing was written.
+            shown_as: How Kedro-Viz previews JSON: a plot or table of ``previews``; by default as it is.
             where: Root, family and cycle.
         """
         super().__init__(**where)
@@ -82,8 +102,9 @@ class StageOutput(StoreDataset):
         self.optional = optional
         self.format: Format = format_named(format)
         # Kedro-Viz previews what has ``preview``: a report is opened in a browser instead.
+        self._shown_as = shown_as or ""
         if format != "html":
-            self.preview = self._preview_json if format == "json" else self._preview_table
+            self.preview = self._previewer(shown_as)
 
     def _save(self, data: Any) -> None:
         if self.run is None:
@@ -117,12 +138,26 @@ class StageOutput(StoreDataset):
     def _exists(self) -> bool:
         return self._committed() is not None
 
+    def _previewer(self, shown_as: str | None) -> Callable[[], Any]:
+        if shown_as is None:
+            return self._preview_json if self.format.suffix == ".json" else self._preview_table
+        if shown_as not in {*PLOTS, *TABLES}:
+            known = known_names(shown_as, [*PLOTS, *TABLES])
+            raise ConfigError(f"{self.name} cannot be shown as {shown_as!r}. {known}")
+        return self._preview_plot if shown_as in PLOTS else self._preview_rows
+
     def _preview_table(self) -> TablePreview:
         data = self._load()
         return table_preview(data if isinstance(data, pa.Table) else _first_rows(data))
 
     def _preview_json(self) -> JSONPreview:
         return json_preview(StageOutput._load(self))
+
+    def _preview_plot(self) -> PlotlyPreview:
+        return PLOTS[self._shown_as](StageOutput._load(self))
+
+    def _preview_rows(self) -> TablePreview:
+        return records_preview(TABLES[self._shown_as](StageOutput._load(self)))
 
     def _staged(self) -> Output | None:
         return self.run.staged(self.key, self.name) if self.run else None

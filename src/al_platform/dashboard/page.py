@@ -224,7 +224,8 @@ def promise(quarters: Sequence[Quarter]) -> Promise:
     ]
     better = len(judged) - len(losses)
     told = [_standing_still(quarters[-1]), f"Not better: {', '.join(losses)}." if losses else ""]
-    often = "in every quarter" if not losses else f"in {better} of {len(judged)} quarters"
+    of = "quarter" if len(judged) == 1 else "quarters"
+    often = "in every quarter" if not losses else f"in {better} of {len(judged)} {of}"
     tone: Tone = "good" if not losses else "warning" if better else "bad"
     return Promise(f"Better than the champion before {often}", " ".join(filter(None, told)), tone)
 
@@ -385,7 +386,9 @@ def _doubts(family: FamilyEvidence, options: DashboardOptions) -> list[Notice]:
     if family.quarters and family.quarters[-1].verdict.verdict == "reject":
         found.append(
             Notice(
-                f"{family.name}: the challenger of {family.quarters[-1].cycle} was rejected.", "warning", "champions"
+                f"{words(family.name)}: the challenger of {family.quarters[-1].cycle} was rejected.",
+                "warning",
+                "champions",
             )
         )
     drift = next(((month.cycle, month.drift) for month in reversed(family.months) if month.drift), None)

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import smtplib
+import ssl
 import urllib.request
 from collections.abc import Callable
 from email.message import EmailMessage
@@ -54,7 +55,8 @@ def send_mail(subject: str, text: str, to: tuple[str, ...], smtp: SmtpOptions) -
     message.set_content(text)
     with smtplib.SMTP(smtp.host, smtp.port, timeout=_TIMEOUT_S) as server:
         if smtp.starttls:
-            server.starttls()
+            # By itself it would take any certificate, and the password would go to whoever stands between.
+            server.starttls(context=ssl.create_default_context())
         if smtp.user:
             server.login(smtp.user, os.environ.get(_PASSWORD, ""))
         server.send_message(message)

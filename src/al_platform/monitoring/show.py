@@ -15,7 +15,11 @@ def print_findings(found: Sequence[Findings], env: str | None, console: Console 
     """Print a table of features and months for each family, and what is proposed."""
     console = console or _console()
     for each in found:
-        console.print(_table(each))
+        if each.drift or each.accuracy:
+            console.print(_table(each))
+        else:
+            why = "no page could be compared" if each.trained_in else "there is no model yet"
+            console.print(f"{each.family} {each.cycle}: {why}.", highlight=False)
         if each.proposes:
             params = f"--params cycle={each.cycle}" + (f" --env {env}" if env else "")
             console.print(f"Run the quarterly early: kedro run --pipelines=quarterly {params}", highlight=False)

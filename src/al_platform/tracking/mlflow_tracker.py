@@ -249,7 +249,8 @@ def _found(run: Any) -> Found:
     """Return a run with its config nested as it was published, as far as flat names tell; values are texts."""
     params, tags = run.data.params, run.data.tags
     config: dict[str, Any] = {}
-    for name, value in params.items():
+    for name, text in params.items():
+        value = None if text == str(None) else text
         group, _, rest = name.partition(".")
         if group == "inputs":
             read, _, part = rest.rpartition(".")
