@@ -1,9 +1,11 @@
 """Which process plays which month."""
 
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 from al_platform.domain.replay.plan import plan_runs
 from al_platform.pipelines.replay.options import ReplayOptions
+from al_platform.replay import workers
 from al_platform.replay.month import Replayed
 from al_platform.replay.workers import _Here, _next, _Step, _Worker
 from al_platform.replay.world import World
@@ -37,3 +39,16 @@ def test_the_earliest_month_comes_first():
 
 def test_no_worker_waits_while_a_month_is_due():
     assert _next(due(0, 1, 0, 0), worker(), [worker(SPECS[0])], REPLAY) == _Step(SPECS[1], 1)
+
+
+class Killed(_Here):
+    def submit(self, *asked):
+        raise BrokenExecutor
+
+
+def test_a_worker_that_was_killed_while_idle_begins_anew(monkeypatch):
+    monkeypatch.setattr(workers, "play_month", lambda replay, spec, number: number)
+    executors = iter([Killed(), _Here()])
+    killed = _Worker(lambda: next(executors))
+    assert killed.play(REPLAY, _Step(SPECS[0], 4)).result() == 4
+    assert killed.pages == ("/r/web-0", 4)

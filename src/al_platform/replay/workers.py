@@ -115,8 +115,13 @@ class _Worker:
         self.pages: tuple[str, int] | None = None
 
     def play(self, replay: Replayed, step: _Step) -> "Future[Point]":
+        try:
+            played = self.executor.submit(play_month, replay, step.spec, step.number)
+        except BrokenExecutor:  # killed while it had nothing to do, which costs nothing
+            self.begin_anew()
+            played = self.executor.submit(play_month, replay, step.spec, step.number)
         self.pages = _pages_of(step, replay)
-        return self.executor.submit(play_month, replay, step.spec, step.number)
+        return played
 
     def begin_anew(self) -> None:
         self.executor.shutdown(wait=False)
