@@ -17,8 +17,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from al_platform.catalog.engines import EngineOptions
 from al_platform.domain.cycles import last_complete_month, parse_cycle
+from al_platform.domain.engine_options import EngineOptions
 from al_platform.domain.errors import ConfigError, known_names
 from al_platform.families import parse_families
 from al_platform.sources import SourceOptions

@@ -4,14 +4,14 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field
 
 from al_platform.catalog.formats import Expression
+from al_platform.domain.engine_options import EngineOptions
 from al_platform.domain.errors import ConfigError
 
 NUMBER = "al_number"
@@ -31,20 +31,6 @@ _SETTINGS = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.sql.shuffle.partitions": "8",
 }
-
-
-class EngineOptions(BaseModel):
-    """Which engine, and how it is set up.
-
-    Attributes:
-        name: ``duckdb``: on this machine, in this process. ``spark``: for those who outgrow a machine.
-        spark: Settings of a Spark session that is started here; one that is there, as on Databricks, stays as it is.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Literal["duckdb", "spark"] = "duckdb"
-    spark: dict[str, str] = Field(default_factory=dict)
 
 
 class Engine(Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from al_platform.catalog.engines import Engine, EngineOptions, OnSlice, Slice, open_engine
+from al_platform.catalog.engines import Engine, OnSlice, Slice, open_engine
 from al_platform.catalog.formats import AS_FILE, Expression
 from al_platform.catalog.outputs import StageOutput, input_of, read_output
 from al_platform.domain.errors import StoreError
@@ -83,7 +83,7 @@ class PartitionedOutput(StageOutput):
             output: Stage, name, root, family and cycle.
         """
         super().__init__(**output)
-        self._engine = open_engine(EngineOptions.model_validate(engine or {}))
+        self._engine = open_engine(engine)
 
     def _save(self, data: TableInParts) -> None:
         if self.run is None or len(data.parts) == 1:

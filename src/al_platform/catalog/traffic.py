@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from al_platform.catalog.engines import DuckDBEngine, Engine, EngineOptions, open_engine
+from al_platform.catalog.engines import DuckDBEngine, Engine, open_engine
 from al_platform.catalog.formats import Expression, read_parquet
 from al_platform.catalog.outputs import StoreDataset, stored_files
 from al_platform.catalog.row_files import RowFiles
@@ -37,7 +37,7 @@ class Traffic(StoreDataset):
         """
         super().__init__(family=SHARED_FAMILY, **where)
         self._traffic = traffic
-        self._engine = open_engine(EngineOptions.model_validate(engine or {}))
+        self._engine = open_engine(engine)
 
     def _load(self) -> "Pages":
         files = stored_pages(self.store, self.cycle, self._traffic)
