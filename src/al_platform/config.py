@@ -253,6 +253,18 @@ class FamilyConfigLoader(OmegaConfigLoader):
     def _experiment_name(self) -> str | None:
         return self.validated_globals.experiment
 
+    def options(self, kind: str, model: type[_Model]) -> _Model:
+        """Return what the environment's ``KIND.yml`` says; the model's defaults where there is none.
+
+        Raises:
+            ConfigError: It holds a key that is not known or a value that does not fit.
+        """
+        try:
+            content = dict(self[kind])
+        except MissingConfigException:
+            content = {}
+        return validate(model, content, f"{kind}.yml")
+
     @property
     def project(self) -> Path:
         """The project's folder; the working directory where the configuration is part of none."""

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from al_platform.cli import al
 from al_platform.dashboard import publish
 from al_platform.dashboard.links import Links
-from al_platform.dashboard.options import dashboard_options
+from al_platform.dashboard.options import DashboardOptions
 from al_platform.dashboard.page import build_dashboard
 from al_platform.domain.cycles import shift_cycle
 from al_platform.domain.errors import ConfigError
@@ -156,8 +156,8 @@ def test_an_empty_store_gives_a_page_that_says_what_to_type(project, cache):
 def test_a_key_of_the_options_that_is_not_known_is_named(project):
     project.configure("dashboard.yml", {"drift_limits": 0.1})
     with pytest.raises(ConfigError, match=r"drift_limits.*'drift_limit'"):
-        dashboard_options(project.loader)
+        project.loader.options("dashboard", DashboardOptions)
 
 
 def test_the_options_that_are_shipped_are_those_that_hold_without_them(project):
-    assert dashboard_options(project.loader) == type(dashboard_options(project.loader))()
+    assert project.loader.options("dashboard", DashboardOptions) == DashboardOptions()

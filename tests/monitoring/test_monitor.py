@@ -10,7 +10,7 @@ from al_platform.cli import al
 from al_platform.domain.cycles import shift_cycle
 from al_platform.domain.errors import ConfigError, NotReadyError
 from al_platform.monitoring.monitor import monitor
-from al_platform.monitoring.options import MonitoringOptions, monitoring_options
+from al_platform.monitoring.options import MonitoringOptions
 from al_platform.storage.store import LocalStore
 from temporary_project import CYCLE, make_project
 
@@ -129,8 +129,8 @@ def test_a_month_that_was_not_scored_says_what_to_run(watched):
 def test_a_key_of_the_options_that_is_not_known_is_named(project):
     project.configure("monitoring.yml", {"psi_limits": 0.1})
     with pytest.raises(ConfigError, match=r"psi_limits.*'psi_limit'"):
-        monitoring_options(project.loader)
+        project.loader.options("monitoring", MonitoringOptions)
 
 
 def test_the_options_that_are_shipped_are_those_that_hold_without_them(project):
-    assert monitoring_options(project.loader) == MonitoringOptions()
+    assert project.loader.options("monitoring", MonitoringOptions) == MonitoringOptions()

@@ -1,9 +1,7 @@
 """What may be set about the dashboard, in ``dashboard.yml`` of an environment."""
 
-from kedro.config import MissingConfigException
 from pydantic import BaseModel, ConfigDict, Field
 
-from al_platform.config import FamilyConfigLoader, validate
 from al_platform.stages import Cadence
 
 
@@ -39,16 +37,3 @@ class DashboardOptions(BaseModel):
     drift_limit: float = Field(default=0.15, gt=0, le=1)
     agreement_floor: float = Field(default=0.667, ge=-1, le=1)
     max_predictions_mb: float = Field(default=256, ge=0)
-
-
-def dashboard_options(loader: FamilyConfigLoader) -> DashboardOptions:
-    """Return what the environment's ``dashboard.yml`` says; the defaults where there is none.
-
-    Raises:
-        ConfigError: It holds a key that is not known or a value that does not fit.
-    """
-    try:
-        content = dict(loader["dashboard"])
-    except MissingConfigException:
-        content = {}
-    return validate(DashboardOptions, content, "dashboard.yml")

@@ -10,7 +10,7 @@ from al_platform.config import FamilyConfigLoader
 from al_platform.dashboard.evidence import FamilyEvidence, read_family, rows_by_family
 from al_platform.dashboard.job_runs import JobRun, newest_runs
 from al_platform.dashboard.links import Links
-from al_platform.dashboard.options import DashboardOptions, dashboard_options
+from al_platform.dashboard.options import DashboardOptions
 from al_platform.dashboard.page import Source, build_dashboard
 from al_platform.dashboard.render import render_dashboard
 from al_platform.records.query import Wanted, find_runs
@@ -43,7 +43,7 @@ def gather(loader: FamilyConfigLoader, now: datetime) -> Gathered:
         loader: Of the environment.
         now: UTC.
     """
-    options, settings = dashboard_options(loader), loader.validated_globals
+    options, settings = loader.options("dashboard", DashboardOptions), loader.validated_globals
     stores = Stores.of_environment(loader)
     logs = stores.by_class["logs"]
     rows = find_runs(RunIndex(stores, index_folder()).refresh(), Wanted())

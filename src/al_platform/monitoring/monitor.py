@@ -20,7 +20,7 @@ from al_platform.monitoring.accuracy import MonthAccuracy, audit_accuracy
 from al_platform.monitoring.drift import Binned, FeatureDrift, Texts, compare, predicted_features, text_features
 from al_platform.monitoring.findings import Findings, conclude
 from al_platform.monitoring.notify import notifiers, tell
-from al_platform.monitoring.options import MonitoringOptions, monitoring_options
+from al_platform.monitoring.options import MonitoringOptions
 from al_platform.records.shares import predicted_counts, shares_folder, thresholds_of
 from al_platform.reports.figures import set_figures
 from al_platform.storage.commit_log import Manifest, StageKey, committed_cycles, head, history, parts_of, to_json
@@ -39,7 +39,7 @@ def monitor(loader: FamilyConfigLoader, cycle: str | None = None) -> list[Findin
         loader: Of the environment, or of one of its experiments.
         cycle: The month; by default each family's newest that was scored.
     """
-    options, stores = monitoring_options(loader), Stores.of_environment(loader)
+    options, stores = loader.options("monitoring", MonitoringOptions), Stores.of_environment(loader)
     return [_look(_Family(family, stores, options), cycle) for family in loader.families]
 
 

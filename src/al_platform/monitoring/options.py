@@ -1,9 +1,6 @@
 """What may be set about monitoring, in ``monitoring.yml`` of an environment."""
 
-from kedro.config import MissingConfigException
 from pydantic import BaseModel, ConfigDict, Field
-
-from al_platform.config import FamilyConfigLoader, validate
 
 
 class _Options(BaseModel):
@@ -48,16 +45,3 @@ class MonitoringOptions(_Options):
     accuracy_loss: float = Field(default=0.05, ge=0, lt=1)
     cooldown_months: int = Field(default=2, ge=0)
     alerts: AlertOptions = AlertOptions()
-
-
-def monitoring_options(loader: FamilyConfigLoader) -> MonitoringOptions:
-    """Return what the environment's ``monitoring.yml`` says; the defaults where there is none.
-
-    Raises:
-        ConfigError: It holds a key that is not known or a value that does not fit.
-    """
-    try:
-        content = dict(loader["monitoring"])
-    except MissingConfigException:
-        content = {}
-    return validate(MonitoringOptions, content, "monitoring.yml")

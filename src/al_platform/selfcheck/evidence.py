@@ -11,7 +11,7 @@ from al_platform.catalog.champion import ChampionEntry, champion_log
 from al_platform.catalog.formats import format_named
 from al_platform.catalog.outputs import read_output
 from al_platform.config import FamilyConfigLoader
-from al_platform.dashboard.options import DashboardOptions, dashboard_options
+from al_platform.dashboard.options import DashboardOptions
 from al_platform.domain.errors import AlPlatformError
 from al_platform.health.audit import verify_environment
 from al_platform.health.erasing import StoredTombstone, find_damaged, find_unfinished, read_tombstones
@@ -19,7 +19,7 @@ from al_platform.health.problem import Problem
 from al_platform.health.stores import TendedStores
 from al_platform.monitoring.findings import Findings
 from al_platform.reports.figures import CheckFigures, SetFigures, VerdictFigures, set_figures
-from al_platform.selfcheck.options import SelfcheckOptions, selfcheck_options
+from al_platform.selfcheck.options import SelfcheckOptions
 from al_platform.stages import STAGE
 from al_platform.storage.audit_check import Verification
 from al_platform.storage.commit_log import Manifest, StageKey, committed_cycles, head
@@ -54,7 +54,9 @@ class PlatformEvidence:
     @classmethod
     def of(cls, loader: FamilyConfigLoader, now: datetime) -> "PlatformEvidence":
         """Return the evidence of an environment; nothing is read yet."""
-        return cls(loader, selfcheck_options(loader), dashboard_options(loader), now)
+        return cls(
+            loader, loader.options("selfcheck", SelfcheckOptions), loader.options("dashboard", DashboardOptions), now
+        )
 
     # Each is asked for once a family; the objects live as long as one command.
     @cached_property

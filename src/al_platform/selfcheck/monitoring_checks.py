@@ -11,7 +11,7 @@ from al_platform.dashboard.job_runs import newest_runs
 from al_platform.dashboard.page import age_days
 from al_platform.growth import wall_s
 from al_platform.monitoring.findings import Findings
-from al_platform.monitoring.options import monitoring_options
+from al_platform.monitoring.options import MonitoringOptions
 from al_platform.selfcheck.evidence import FamilyEvidence, NoEvidenceError
 from al_platform.selfcheck.grade import AUTOMATED, BY_HAND, NOTHING, Grade
 from al_platform.selfcheck.model_checks import promised_months
@@ -119,7 +119,7 @@ def quality(family: FamilyEvidence) -> Grade:
     _newest_findings(family)
     month = promised_months(family)[-1]
     seen = f"accuracy {month.accuracy.value:.3f} on audit pages of {month.cycle}, the gate had {month.promised:.3f}"
-    loss = monitoring_options(family.platform.loader).accuracy_loss
+    loss = family.platform.loader.options("monitoring", MonitoringOptions).accuracy_loss
     if month.has_fallen(loss):
         return Grade(points=BY_HAND, seen=seen, todo="Run the quarterly early.")
     return Grade(points=AUTOMATED, seen=seen)

@@ -2,10 +2,7 @@
 
 from datetime import date
 
-from kedro.config import MissingConfigException
 from pydantic import BaseModel, ConfigDict, Field
-
-from al_platform.config import FamilyConfigLoader, validate
 
 
 class _Options(BaseModel):
@@ -35,16 +32,3 @@ class SelfcheckOptions(_Options):
     test_reports: tuple[str, ...] = ("build/tests.xml",)
     reviewed_branch: str = "origin/main"
     slower_by: float = Field(default=2.0, gt=1)
-
-
-def selfcheck_options(loader: FamilyConfigLoader) -> SelfcheckOptions:
-    """Return what the environment's ``selfcheck.yml`` says; the defaults where there is none.
-
-    Raises:
-        ConfigError: It holds a key that is not known or a value that does not fit.
-    """
-    try:
-        content = dict(loader["selfcheck"])
-    except MissingConfigException:
-        content = {}
-    return validate(SelfcheckOptions, content, "selfcheck.yml")
