@@ -5,10 +5,11 @@ import pytest
 
 from al_platform.catalog.champion import ChampionEntry
 from al_platform.dashboard.evidence import FamilyEvidence, Month, Newest, Quarter
+from al_platform.dashboard.freshness import age_days
 from al_platform.dashboard.job_runs import JobRun
 from al_platform.dashboard.links import Links
 from al_platform.dashboard.options import DashboardOptions
-from al_platform.dashboard.page import Source, age_days, build_dashboard, promise
+from al_platform.dashboard.page import Source, build_dashboard, promise
 from al_platform.dashboard.render import render_dashboard
 from al_platform.domain.staleness import Staleness
 from al_platform.records.shares import Drift

@@ -3,34 +3,24 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from al_platform.catalog.champion import ChampionEntry
 from al_platform.dashboard import drawings
+from al_platform.dashboard.attention import Notice, headline, notices_of
 from al_platform.dashboard.drawings import Scales, bounds, percent, points
 from al_platform.dashboard.evidence import FamilyEvidence, Quarter
+from al_platform.dashboard.freshness import FreshnessRow, freshness_of
 from al_platform.dashboard.job_runs import JobRun
 from al_platform.dashboard.links import Links, web_link
 from al_platform.dashboard.options import DashboardOptions
-from al_platform.domain.cycles import shift_cycle
+from al_platform.dashboard.told import Tone, minute
 from al_platform.reports.drawings import Chart
 from al_platform.reports.figures import NONE, Figure, interval, number, signed, words
-from al_platform.stages import STAGES, Stage
+from al_platform.stages import STAGES
 
 _DIGEST_CHARS = 8
-_MINUTE_CHARS = len("2026-11-23T07:20")
 _ERROR_CHARS = 240
-_SECONDS_A_DAY = 86_400
-
-Tone = Literal["good", "warning", "bad", "quiet"]
-
-
-class Notice(NamedTuple):
-    """Something that needs attention, and the section that tells more."""
-
-    text: str
-    tone: Tone
-    section: str
 
 
 class Fact(NamedTuple):
@@ -83,23 +73,6 @@ class MoveRow(NamedTuple):
     predicted: str
     move: str
     is_over: bool
-
-
-class FreshnessCell(NamedTuple):
-    """How old what a stage has done is; without an age it never ran."""
-
-    cycle: str
-    age: str
-    committed: str
-    tone: Tone
-
-
-class FreshnessRow(NamedTuple):
-    """One stage of every family, with its limit in days."""
-
-    stage: str
-    limit: str
-    cells: tuple[FreshnessCell, ...]
 
 
 class RunRow(NamedTuple):
@@ -191,16 +164,12 @@ def build_dashboard(
         options: Limits.
     """
     scales = Scales.of(families, source.currency, options.drift_limit, options.agreement_floor)
-    freshness = tuple(_freshness(stage, families, source.now, options) for stage in STAGES)
-    notices = (
-        *_late(families, freshness),
-        *_unsettled(runs),
-        *(notice for family in families for notice in _doubts(family, options)),
-    )
+    freshness = tuple(freshness_of(stage, families, source.now, options) for stage in STAGES)
+    notices = notices_of(families, freshness, runs, options)
     return Dashboard(
         source=source,
-        made_at=_minute(source.now.astimezone(UTC).isoformat()),
-        headline=_headline(families, notices),
+        made_at=minute(source.now.astimezone(UTC).isoformat()),
+        headline=headline(families, notices),
         notices=notices,
         families=tuple(_family_view(family, scales, source, options) for family in families),
         freshness=freshness,
@@ -325,93 +294,8 @@ def _champion_row(entry: ChampionEntry) -> ChampionRow:
         by="the gate" if entry.kind == "gate" else f"{entry.actor}, {words(entry.kind)}",
         verdict=entry.verdict or NONE,
         reason="" if entry.kind == "gate" else entry.reason,
-        at=_minute(entry.at),
+        at=minute(entry.at),
     )
-
-
-def _freshness(
-    stage: Stage, families: Sequence[FamilyEvidence], now: datetime, options: DashboardOptions
-) -> FreshnessRow:
-    limit = options.freshness_days.of(stage.cadence)
-    return FreshnessRow(stage.name, f"{limit:g} days", tuple(_cell(family, stage, now, limit) for family in families))
-
-
-def _cell(family: FamilyEvidence, stage: Stage, now: datetime, limit: float) -> FreshnessCell:
-    newest = family.newest.get(stage.name)
-    if newest is None:
-        return FreshnessCell("not yet", "", "", "quiet")
-    age = age_days(newest.cycle, now)
-    return FreshnessCell(
-        newest.cycle, f"{age:.0f} days", _minute(newest.committed_at), "bad" if age > limit else "good"
-    )
-
-
-def age_days(cycle: str, now: datetime) -> float:
-    """Return the days since the end of a cycle's month; none where it is not over."""
-    over = datetime.fromisoformat(f"{shift_cycle(cycle, 1)}-01T00:00:00+00:00")
-    return max((now - over).total_seconds() / _SECONDS_A_DAY, 0.0)
-
-
-def _late(families: Sequence[FamilyEvidence], freshness: Sequence[FreshnessRow]) -> list[Notice]:
-    found = []
-    for position, family in enumerate(families):
-        late = [(row, row.cells[position]) for row in freshness if row.cells[position].tone == "bad"]
-        if late:
-            stages = ", ".join(words(row.stage) for row, _ in late) if len(late) < len(STAGES) else "every stage"
-            newest = max(cell.cycle for _, cell in late)
-            found.append(Notice(f"{words(family.name)} is late: {stages}, newest month {newest}.", "bad", "freshness"))
-    return found
-
-
-def _unsettled(runs: Sequence[JobRun]) -> list[Notice]:
-    """Return runs that were lost or failed and that no later one of the same pipelines and cycle made good."""
-    settled: set[tuple[tuple[str, ...], str]] = set()
-    found = []
-    for run in runs:
-        if run.start is None:
-            continue
-        job = (run.start.pipelines, run.start.cycle)
-        if run.state == "done":
-            settled.add(job)
-        elif run.state in ("lost", "failed") and job not in settled:
-            settled.add(job)
-            how = "was lost" if run.state == "lost" else "failed"
-            found.append(Notice(f"{', '.join(job[0])} of {job[1]} {how}, and was not run again.", "bad", "runs"))
-    return found
-
-
-def _doubts(family: FamilyEvidence, options: DashboardOptions) -> list[Notice]:
-    """Return what the newest figures of a family give to think about."""
-    found = []
-    if family.quarters and family.quarters[-1].verdict.verdict == "reject":
-        found.append(
-            Notice(
-                f"{words(family.name)}: the challenger of {family.quarters[-1].cycle} was rejected.",
-                "warning",
-                "champions",
-            )
-        )
-    drift = next(((month.cycle, month.drift) for month in reversed(family.months) if month.drift), None)
-    if drift and abs(drift[1].largest[1]) > options.drift_limit:
-        label, move = drift[1].largest
-        found.append(
-            Notice(f"{words(family.name)}: {label} moved by {points(move)} in {drift[0]}.", "warning", "drift")
-        )
-    agreed = next((month for month in reversed(family.months) if month.agreement is not None), None)
-    if agreed and agreed.agreement is not None and agreed.agreement < options.agreement_floor:
-        text = (
-            f"{words(family.name)}: annotators agree too little in {agreed.cycle}, alpha {number(agreed.agreement, 2)}."
-        )
-        found.append(Notice(text, "warning", "agreement"))
-    return found
-
-
-def _headline(families: Sequence[FamilyEvidence], notices: Sequence[Notice]) -> str:
-    if not any(family.months for family in families):
-        return "Nothing has run yet"
-    if not notices:
-        return "Everything is on time"
-    return "One thing needs attention" if len(notices) == 1 else f"{len(notices)} things need attention"
 
 
 _RUN_TONES: Mapping[str, Tone] = {
@@ -432,7 +316,7 @@ def _run_row(run: JobRun, source: Source) -> RunRow:
         what=", ".join(start.pipelines) if start else "record cannot be read",
         cycle=start.cycle if start else "",
         where=f"{start.actor}{at_work}" if start else "",
-        began=_minute(start.began_at) if start else "",
+        began=minute(start.began_at) if start else "",
         lasted=_lasted(run),
         error=(run.error or "")[:_ERROR_CHARS],
         scheduler=web_link(start.orchestrator) if start else None,
@@ -446,7 +330,3 @@ def _lasted(run: JobRun) -> str:
         return ""
     lasted = drawings.duration(run.seconds)
     return f"last sign after {lasted}" if run.state in ("lost", "running") else lasted
-
-
-def _minute(at: str) -> str:
-    return at[:_MINUTE_CHARS].replace("T", " ")

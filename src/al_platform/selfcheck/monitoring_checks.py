@@ -7,8 +7,8 @@ from statistics import median
 
 import numpy as np
 
+from al_platform.dashboard.freshness import age_days
 from al_platform.dashboard.job_runs import newest_runs
-from al_platform.dashboard.page import age_days
 from al_platform.growth import wall_s
 from al_platform.monitoring.findings import Findings
 from al_platform.monitoring.options import MonitoringOptions
