@@ -4,9 +4,9 @@
 
 Each scenario is one ``kedro al replay`` in a project folder of its own, as a user calls it. The folder AL_BENCH_DATA
 may hold newsgroups20, davidson_hate and sst5 (columns ``text`` and ``label``); archives that are not there are left
-out. ``drift`` holds the promises that need many seeds; ``one-answer`` and ``three-answers`` people who err, with as
-many answers in both. ``scale`` is the synthetic web with the sizes of the environment ``synthetic``, for the time of a
-month. Gates ask for fewer pages than the base where the scenario is smaller.
+out. ``drift`` holds the promises that need many seeds, ``year`` twelve months; ``one-answer`` and ``three-answers``
+people who err, with as many answers in both. ``scale`` is the synthetic web with the sizes of the environment
+``synthetic``, for the time of a month. Gates ask for fewer pages than the base where the scenario is smaller.
 
 Writes ``results/replay.json``, scenario by scenario; those that are not played keep their last figures.
 """
@@ -90,6 +90,13 @@ SCENARIOS = {
         cycles=6,
         seeds=10,
         strategies="default,random",
+    ),
+    "year": Scenario(
+        traffic=_web(1_000, 300),
+        selection={"budget": 80},
+        gate=SMALL_GATE,
+        seeds=5,
+        strategies="margin,default,random",
     ),
     "one-answer": _people(budget=120, answers=1),
     "three-answers": _people(budget=40, answers=3),
