@@ -18,10 +18,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import scipy
 import yaml
@@ -50,6 +51,7 @@ class Scenario:
         gate: Of the family; nothing takes the environment's own.
         env: That the rest is taken from, beside the base.
         archive: File in AL_BENCH_DATA; None for the simulated source.
+        is_sorted: Whether the archive is sorted by label: its rows are then shuffled, or each month would bring others.
         people: Options about annotators, as on the command line.
     """
 
@@ -62,6 +64,7 @@ class Scenario:
     seeds: int = 3
     strategies: str = "default,margin,random"
     archive: str | None = None
+    is_sorted: bool = False
     people: tuple[str, ...] = ()
 
 
@@ -82,9 +85,10 @@ def _people(budget: int, answers: int) -> Scenario:
     )
 
 
-def _archived(family: str, archive: str) -> Scenario:
+def _archived(family: str, archive: str, gate: dict[str, Any] | None = None) -> Scenario:
     """Return a replay of a labelled file."""
-    return Scenario(family=family, archive=archive, selection={"budget": 100}, cycles=HALF_A_YEAR, seeds=2)
+    selection = {"budget": 100}
+    return Scenario(family=family, archive=archive, selection=selection, gate=gate or {}, cycles=HALF_A_YEAR, seeds=2)
 
 
 SCENARIOS = {
@@ -106,8 +110,8 @@ SCENARIOS = {
     "one-answer": _people(budget=120, answers=1),
     "three-answers": _people(budget=40, answers=3),
     "embedded": Scenario(cycles=HALF_A_YEAR, seeds=2),
-    "newsgroups20": _archived("topics", "newsgroups20"),
-    "davidson_hate": _archived("brand_safety", "davidson_hate"),
+    "newsgroups20": replace(_archived("topics", "newsgroups20"), is_sorted=True),
+    "davidson_hate": _archived("brand_safety", "davidson_hate", {"protected": ["hate"]}),
     "sst5": _archived("sentiment", "sst5"),
     "scale": Scenario(env="synthetic", cycles=3, seeds=1),
 }
@@ -141,7 +145,8 @@ def play(scenario: Scenario, project: Path, quick: bool, workers: int) -> Replay
     command += [f"--cycles={cycles}", f"--seeds={seeds}", f"--strategies={scenario.strategies}", f"--workers={workers}"]
     command += scenario.people
     if scenario.archive:
-        command += [f"--archive={_archive(scenario)}", "--map=values=label", "--id=text"]
+        archive = _shuffled(scenario, project) if scenario.is_sorted else _archive(scenario)
+        command += [f"--archive={archive}", "--map=values=label", "--id=text"]
     subprocess.run([*command, "--name=bench"], cwd=project, check=True, stdout=subprocess.DEVNULL)
     (found,) = project.glob("data/*/replays/bench/replay.json")
     return ReplayFigures.model_validate_json(found.read_bytes())
@@ -217,6 +222,14 @@ def _mean(mean: Mean | None) -> dict[str, Any] | None:
 
 def _steps(figures: ReplayFigures) -> int:
     return len(figures.cycles) * figures.seeds * len(figures.settings)
+
+
+def _shuffled(scenario: Scenario, folder: Path) -> Path:
+    """Return a copy of an archive with its rows in a random order, always the same."""
+    rows = pq.read_table(_archive(scenario))
+    file = folder / f"{scenario.archive}.parquet"
+    pq.write_table(rows.take(np.random.default_rng(0).permutation(rows.num_rows)), file)
+    return file
 
 
 def _archive(scenario: Scenario) -> Path:
