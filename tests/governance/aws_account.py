@@ -8,7 +8,7 @@ from policy_evaluator import Request, is_allowed
 from al_platform import families
 from al_platform.config import FamilyConfigLoader
 from al_platform.governance.documents import Governed, governed_s3
-from al_platform.governance.options import GovernanceOptions, options_of
+from al_platform.governance.options import GovernanceOptions
 from al_platform.governance.s3 import role_policy
 from al_platform.settings import CONFIG_LOADER_ARGS
 from temporary_project import ROOT
@@ -60,5 +60,5 @@ def s3_loader(env: str = "s3") -> FamilyConfigLoader:
 
 def account_on_s3() -> Account:
     loader = s3_loader()
-    options = options_of(loader)
+    options = loader.options("governance", GovernanceOptions)
     return Account(governed_s3(loader, options), options)

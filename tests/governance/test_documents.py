@@ -6,7 +6,7 @@ from aws_account import ANCHOR, S3_ROOT, s3_loader
 from al_platform.config import FamilyConfigLoader
 from al_platform.domain.errors import ConfigError
 from al_platform.governance.documents import different_files, documents, write_files
-from al_platform.governance.options import GovernanceOptions, options_of
+from al_platform.governance.options import GovernanceOptions
 from al_platform.governance.s3 import Place, bucket_documents
 from al_platform.settings import CONFIG_LOADER_ARGS
 
@@ -108,4 +108,4 @@ def test_a_mistyped_governance_option_is_an_error(project):
     conf = str(project.path / "conf")
     loader = FamilyConfigLoader(conf_source=conf, env=project.env, **CONFIG_LOADER_ARGS)
     with pytest.raises(ConfigError, match=r"(?s)old_version_days.*Known: .*old_versions_days"):
-        options_of(loader)
+        loader.options("governance", GovernanceOptions)

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 def governance(env: str | None, check: bool, is_applied: bool) -> None:
     """Write who may do what: IAM policies and bucket settings for S3, SQL for Unity Catalog."""
     from al_platform import families
-    from al_platform.governance.options import options_of
+    from al_platform.governance.options import GovernanceOptions
     from al_platform.project import project_loader
 
     if check and is_applied:
         raise click.UsageError("Give --check or --apply, not both.")
     loader = project_loader(env)
     families.configure(loader.families)
-    options = options_of(loader)
+    options = loader.options("governance", GovernanceOptions)
     if is_applied:
         _apply(loader, options)
     else:

@@ -2,13 +2,7 @@
 
 from typing import Literal
 
-from kedro.config import MissingConfigException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from al_platform.config import FamilyConfigLoader
-from al_platform.domain.errors import ConfigError
-
-_KIND = "governance"
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class GovernanceOptions(BaseModel):
@@ -35,21 +29,3 @@ class GovernanceOptions(BaseModel):
     anchor_retention_days: int = Field(default=400, ge=1)
     external_location: str | None = Field(default=None, pattern=r"^(s3|abfss|gs|r2)://")
     server: Literal["aws", "seaweedfs"] = "aws"
-
-
-def options_of(loader: FamilyConfigLoader) -> GovernanceOptions:
-    """Return what the environment's ``governance.yml`` says; the defaults where there is none.
-
-    Raises:
-        ConfigError: It holds a key that is not known or a value that does not fit.
-    """
-    try:
-        content = dict(loader[_KIND])
-    except MissingConfigException:
-        content = {}
-    try:
-        return GovernanceOptions.model_validate(content)
-    except ValidationError as error:
-        problems = [f"  {'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors()]
-        known = ", ".join(GovernanceOptions.model_fields)
-        raise ConfigError("In governance.yml:\n" + "\n".join(problems) + f"\nKnown: {known}.") from error

@@ -19,7 +19,7 @@ from al_platform.export.databricks.names import SCHEMA, variable
 from al_platform.export.databricks.options import Target
 from al_platform.governance.access import Area, Role
 from al_platform.governance.documents import roles_of, volumes_of
-from al_platform.governance.options import options_of
+from al_platform.governance.options import GovernanceOptions
 from al_platform.governance.unity_catalog import volume_rights
 
 KEY = "al_platform"
@@ -44,7 +44,7 @@ class Governed:
                 f"Asked for a Databricks bundle of the environment {loader.env or 'local'!r}, whose root is no volume. "
                 f"Name one with 'root: /Volumes/CATALOG/SCHEMA', for instance --env databricks."
             )
-        prefix = options_of(loader).role_prefix
+        prefix = loader.options("governance", GovernanceOptions).role_prefix
         return cls(found, {f"{prefix}{role.name}": role for role in roles_of(loader)})
 
 
